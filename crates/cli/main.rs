@@ -1,0 +1,2 @@
+//! ezdfs.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Settings of ezdfs: TOML, environment, validation, and the parts built from them.

@@ -1,0 +1,1 @@
+//! The file service of ezdfs: what a file operation means.

@@ -1,0 +1,1 @@
+//! The HTTP asset server of ezdfs.

@@ -1,0 +1,1 @@
+//! Metadata stores of ezdfs: SQL handlers and the memory store.

@@ -1,0 +1,1 @@
+//! migrate-files: listers, planner, journal, verification and report.

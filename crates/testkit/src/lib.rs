@@ -1,0 +1,1 @@
+//! Conformance suites, fault-injecting stores and test servers of ezdfs.
