@@ -19,18 +19,21 @@ pub struct Capabilities {
     pub atomic_rename: bool,
     /// Attributes (content type, token) are stored with the object.
     pub attributes: bool,
+    /// How many bytes an upload hands over at once. S3 wants at least 5 MiB per part; elsewhere
+    /// small parts keep the memory of a transfer low.
+    pub part_bytes: usize,
 }
 
 impl Capabilities {
     /// Local disk and NFS: whole paths up to 4,095 bytes, rename(2), no attributes.
     pub const LOCAL: Self =
-        Self { max_key_bytes: 4095, atomic_rename: true, attributes: false };
+        Self { max_key_bytes: 4095, atomic_rename: true, attributes: false, part_bytes: 256 << 10 };
     /// S3, GCS, Azure: keys up to 1,024 bytes, no rename.
     pub const CLOUD: Self =
-        Self { max_key_bytes: 1024, atomic_rename: false, attributes: true };
+        Self { max_key_bytes: 1024, atomic_rename: false, attributes: true, part_bytes: 5 << 20 };
     /// The memory store of object_store, which behaves as a cloud with long keys.
     pub const MEMORY: Self =
-        Self { max_key_bytes: 4095, atomic_rename: false, attributes: true };
+        Self { max_key_bytes: 4095, atomic_rename: false, attributes: true, part_bytes: 256 << 10 };
 }
 
 /// A staged object that is complete but not yet published.

@@ -21,6 +21,7 @@ pub trait Entropy: Send + Sync + fmt::Debug + 'static {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OsEntropy;
 
+#[expect(clippy::disallowed_methods, reason = "this is the one place that may ask the system")]
 impl Entropy for OsEntropy {
     fn token(&self) -> Token {
         Token::from_bytes(rand::random())

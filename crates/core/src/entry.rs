@@ -64,10 +64,20 @@ impl FileMeta {
     /// (ibexa-dfs.md check 14).
     #[must_use]
     pub fn media_type(&self) -> &str {
-        let is_media_type = self.datatype.contains('/')
-            && self.datatype.bytes().all(|b| (0x20..0x7f).contains(&b));
-        if is_media_type { &self.datatype } else { OCTET_STREAM }
+        if is_media_type(&self.datatype) { &self.datatype } else { OCTET_STREAM }
     }
+}
+
+/// `type/subtype`, both tokens (RFC 9110 §5.6.2, §8.3.1), and parameters of visible ASCII. Anything
+/// else must not become a header field.
+fn is_media_type(text: &str) -> bool {
+    let is_token = |t: &str| {
+        !t.is_empty()
+            && t.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+    };
+    let essence = text.split(';').next().unwrap_or_default().trim_end_matches(' ');
+    text.bytes().all(|b| (0x20..0x7f).contains(&b))
+        && essence.split_once('/').is_some_and(|(t, subtype)| is_token(t) && is_token(subtype))
 }
 
 /// A directory.

@@ -19,6 +19,8 @@ pub enum IntentKind {
     Delete,
     /// Bytes that no row names any more and that are removed later.
     Reap,
+    /// A repair: rows and object of one path are brought into agreement (reconcile).
+    Repair,
 }
 
 impl IntentKind {
@@ -30,13 +32,14 @@ impl IntentKind {
             Self::Rename => "rename",
             Self::Delete => "delete",
             Self::Reap => "reap",
+            Self::Repair => "repair",
         }
     }
 
     /// As read from the table; `None` for a kind of a newer version.
     #[must_use]
     pub fn from_row(text: &str) -> Option<Self> {
-        [Self::Publish, Self::Rename, Self::Delete, Self::Reap]
+        [Self::Publish, Self::Rename, Self::Delete, Self::Reap, Self::Repair]
             .into_iter()
             .find(|k| k.as_str() == text)
     }
@@ -76,6 +79,8 @@ pub enum Work {
         /// When the bytes may go.
         not_before: Timestamp,
     },
+    /// Repair: nothing to remember; whoever finishes it looks at rows and object again.
+    Repair,
 }
 
 impl Work {
@@ -87,6 +92,7 @@ impl Work {
             Self::Rename { .. } => IntentKind::Rename,
             Self::Delete => IntentKind::Delete,
             Self::Reap { .. } => IntentKind::Reap,
+            Self::Repair => IntentKind::Repair,
         }
     }
 }

@@ -299,7 +299,7 @@ pub trait MetadataStore: Send + Sync + fmt::Debug + 'static {
     /// error, and then it is unknown whether it was applied.
     async fn apply(&self, change: Change) -> Result<()>;
 
-    /// The live or ended pending rows on `path` and the live subtree rows on its ancestors.
+    /// Every pending row on `path` (held, ended, queued) and the held subtree rows on its ancestors.
     ///
     /// # Errors
     /// When the database does not answer.

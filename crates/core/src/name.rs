@@ -247,8 +247,8 @@ impl KeyPrefix {
 }
 
 fn parse_key(key: &str) -> Result<ObjectKey> {
-    ObjectKey::parse(key).map_err(|e| {
-        Error::new(ErrorKind::InvalidPath, format!("`{key}` cannot be an object key"))
-            .with_source(e)
-    })
+    let refused = || Error::new(ErrorKind::InvalidPath, format!("`{key}` cannot be an object key"));
+    let parsed = ObjectKey::parse(key).map_err(|e| refused().with_source(e))?;
+    // object_store strips outer slashes without a word: then the key would not be literal.
+    if parsed.as_ref() == key { Ok(parsed) } else { Err(refused()) }
 }

@@ -222,10 +222,9 @@ impl DirPath {
     pub fn contains(&self, path: &FilePath) -> bool {
         match &self.0 {
             None => true,
-            Some(dir) => path
-                .as_str()
-                .strip_prefix(dir.as_str())
-                .is_some_and(|rest| rest.starts_with('/')),
+            Some(dir) => {
+                path.as_str().strip_prefix(dir.as_str()).is_some_and(|rest| rest.starts_with('/'))
+            }
         }
     }
 

@@ -97,7 +97,7 @@ impl NodeRow {
     pub fn belongs_to(&self, base: &BaseRow) -> bool {
         self.kind == NodeKind::File
             && self.base_size == base.size
-            && self.base_mtime == base.mtime.abs()
+            && self.base_mtime == base.mtime.saturating_abs()
     }
 }
 
@@ -180,14 +180,14 @@ impl Record {
                 mode: None,
                 uid: None,
                 gid: None,
-                ctime: Timestamp::from_secs(base.mtime.abs()),
+                ctime: Timestamp::from_secs(base.mtime.saturating_abs()),
             },
             |n| n.attrs.clone(),
         );
         Some(FileMeta {
             path: path.clone(),
             size: base.size,
-            mtime: own.map_or(Timestamp::from_secs(base.mtime.abs()), |n| n.mtime),
+            mtime: own.map_or(Timestamp::from_secs(base.mtime.saturating_abs()), |n| n.mtime),
             datatype: base.datatype.clone(),
             sha256: own.and_then(|n| n.sha256),
             token: own.and_then(|n| n.token),

@@ -1,0 +1,27 @@
+//! Per-file expiry: the sweep that hides files whose time is over, so that PHP does not see them
+//! either, and queues their bytes (seed-systems.md §7). Readers do not wait for it: they compare
+//! the clock.
+
+use ezdfs_core::{Change, ErrorKind, FilePath, Guard, Op, Record, Result};
+
+use crate::service::FileService;
+
+impl FileService {
+    /// Hides one expired file by compare-and-set; `false` when a writer was faster.
+    pub(crate) async fn expire(&self, path: &FilePath, record: &Record) -> Result<bool> {
+        let Some(file) = record.file(path) else { return Ok(false) };
+        let token = self.inner.entropy.token();
+        let not_before = self.inner.metadata.now().await?.plus(self.inner.options.delete_grace);
+        let key = self.reap_key(path, token)?.to_string();
+        let change = Change::new()
+            .guard(Guard::Unchanged { path: path.clone(), witness: Some(file.witness) })
+            .guard(Guard::Free { path: path.clone(), subtree: false })
+            .op(Op::HideFile(path.clone()))
+            .op(Op::AddIntent(self.reap_intent(path, token, key, file.pin, not_before)));
+        match self.inner.metadata.apply(change).await {
+            Ok(()) => Ok(true),
+            Err(e) if matches!(e.kind(), ErrorKind::Stale | ErrorKind::Busy) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+}

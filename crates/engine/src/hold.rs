@@ -1,0 +1,141 @@
+//! Taking paths, waiting for them, and taking over what a dead or stalled holder left.
+
+use std::time::Duration;
+
+use ezdfs_core::{
+    Change, Error, ErrorKind, FilePath, Guard, Hold, Intent, IntentId, IntentState, Op, Result,
+    Timestamp, Token, Work,
+};
+
+use crate::owner;
+use crate::service::FileService;
+
+/// First pause while another holder is waited for; doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+
+/// A path, or both ends of a rename, held by this process until the lease ends.
+///
+/// Dropping it leaves the rows to whoever rolls them forward: nothing is lost, the path is only
+/// blocked for the rest of the lease.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Held {
+    pub(crate) token: Token,
+    /// End of the lease on `CLOCK_BOOTTIME`, measured from before the row was written.
+    lease_end: Duration,
+}
+
+impl FileService {
+    /// A pending row of this process, not yet stored.
+    pub(crate) fn intent(&self, path: &FilePath, token: Token, work: Work) -> Intent {
+        Intent {
+            id: IntentId(0),
+            path: path.clone(),
+            subtree: false,
+            token,
+            owner: self.inner.owner.as_str().to_owned(),
+            state: IntentState::Held,
+            lease_end: Timestamp::default(),
+            work,
+        }
+    }
+
+    /// Takes the paths of `intents` (all with the same token): waits for live holders up to
+    /// `io_timeout`, rolls dead ones forward.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Busy`] when a live holder outlasts the wait.
+    pub(crate) async fn hold(&self, intents: &[Intent]) -> Result<Held> {
+        let token = intents.first().map_or_else(|| self.inner.entropy.token(), |i| i.token);
+        let deadline = self.inner.clock.boot() + self.inner.options.io_timeout;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let taken_at = self.inner.clock.boot();
+            match self.inner.metadata.hold(intents, self.inner.options.lease).await? {
+                Hold::Held => {
+                    return Ok(Held { token, lease_end: taken_at + self.inner.options.lease });
+                }
+                Hold::Busy(holder) => {
+                    if self.is_abandoned(&holder).await? {
+                        self.roll_forward(&holder).await?;
+                        continue;
+                    }
+                    if self.inner.clock.boot() >= deadline {
+                        return Err(busy(&holder));
+                    }
+                    tokio::time::sleep(pause + self.inner.entropy.jitter(pause)).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+    }
+
+    /// Whether a holder's work may be rolled forward: its process on this machine is dead, or its
+    /// lease and the longest step that it can still be in have both passed.
+    pub(crate) async fn is_abandoned(&self, holder: &Intent) -> Result<bool> {
+        if owner::is_dead_here(&holder.owner) {
+            return Ok(true);
+        }
+        let now = self.inner.metadata.now().await?;
+        Ok(holder.lease_end.plus(self.inner.options.step_timeout) <= now)
+    }
+
+    /// Makes sure that more lease is left than the coming step may take.
+    ///
+    /// # Errors
+    /// [`ErrorKind::LostHold`] when the rows are gone.
+    pub(crate) async fn refresh(&self, held: &mut Held) -> Result<()> {
+        let asked_at = self.inner.clock.boot();
+        if asked_at + self.inner.options.step_timeout < held.lease_end {
+            return Ok(());
+        }
+        if !self.inner.metadata.renew(held.token, self.inner.options.lease).await? {
+            return Err(Error::new(
+                ErrorKind::LostHold,
+                "the hold on the path was taken over after a pause longer than its lease",
+            ));
+        }
+        held.lease_end = asked_at + self.inner.options.lease;
+        Ok(())
+    }
+
+    /// Gives paths back. With `keep` the row stays for a day, so that an object that arrives late
+    /// is recognised.
+    pub(crate) async fn release(&self, held: Held, keep: bool) {
+        let change = Change::new().op(Op::EndHold { token: held.token, keep });
+        if let Err(e) = self.inner.metadata.apply(change).await {
+            tracing::warn!(token = %held.token, error = %e, "a hold could not be given back; it is rolled forward when its lease has ended");
+        }
+    }
+
+    /// Replaces the abandoned rows of `old` by a repair row of this process on `paths`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::LostHold`] when another node was faster.
+    pub(crate) async fn take_over(&self, old: &Intent, rows: Vec<Intent>) -> Result<Held> {
+        let taken_at = self.inner.clock.boot();
+        let lease_end = self.inner.metadata.now().await?.plus(self.inner.options.lease);
+        let token = rows.first().map_or_else(|| self.inner.entropy.token(), |i| i.token);
+        let mut change = Change::new()
+            .guard(Guard::Holds(old.token))
+            .op(Op::EndHold { token: old.token, keep: true });
+        for row in rows {
+            change = change.op(Op::AddIntent(Intent { lease_end, ..row }));
+        }
+        self.inner.metadata.apply(change).await?;
+        Ok(Held { token, lease_end: taken_at + self.inner.options.lease })
+    }
+}
+
+pub(crate) fn busy(holder: &Intent) -> Error {
+    Error::new(
+        ErrorKind::Busy,
+        format!(
+            "`{}` is held by another {} (process {}); try again later",
+            holder.path,
+            holder.work.kind().as_str(),
+            holder.owner
+        ),
+    )
+}

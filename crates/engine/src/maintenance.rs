@@ -1,0 +1,143 @@
+//! Maintenance: one round of everything that any node may do at any time. `serve` runs it every
+//! few seconds, `ezdfs gc` once.
+
+use std::collections::HashSet;
+
+use ezdfs_core::{Intent, IntentState, Result};
+
+use crate::reap::Reaped;
+use crate::service::FileService;
+
+/// Rows of one batch.
+const BATCH: u32 = 200;
+
+/// What a round did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Maintained {
+    /// Abandoned pieces of work that were rolled forward or dropped.
+    pub rolled: u64,
+    /// Deleted versions whose bytes are gone now.
+    pub reaped: u64,
+    /// Files that were hidden because their time was over.
+    pub expired: u64,
+    /// Ended pending rows that were forgotten.
+    pub forgotten: u64,
+    /// Feed rows that were trimmed.
+    pub trimmed: u64,
+    /// Pieces of work that failed and are tried again in a later round; each was logged.
+    pub failed: u64,
+}
+
+impl FileService {
+    /// One round: recovery, expiry, reaper, memory of ended work, feed.
+    ///
+    /// # Errors
+    /// A database error. A piece of work that fails is counted and does not stop the round.
+    pub async fn maintain(&self) -> Result<Maintained> {
+        let mut done = Maintained::default();
+        if !self.inner.metadata.is_separate() {
+            return Ok(done);
+        }
+        self.recover(&mut done).await?;
+        self.sweep_expired(&mut done).await?;
+        self.reap_due(&mut done).await?;
+        self.forget_ended(&mut done).await?;
+        let keep = self.inner.options.remember_ended;
+        let now = self.inner.metadata.now().await?;
+        done.trimmed = self.inner.metadata.trim_feed(now.minus(keep)).await?;
+        Ok(done)
+    }
+
+    /// Rolls every abandoned piece of work forward, once.
+    ///
+    /// # Errors
+    /// A database error.
+    pub async fn recover(&self, done: &mut Maintained) -> Result<()> {
+        let mut tried = HashSet::new();
+        // Held rows of dead processes count before their lease ends, so all of them are looked at.
+        let all = ezdfs_core::Timestamp::from_nanos(i64::MAX);
+        loop {
+            let held = self.inner.metadata.due(IntentState::Held, all, 10 * BATCH).await?;
+            let mut progressed = false;
+            for intent in held {
+                if tried.contains(&intent.token) || !self.is_abandoned(&intent).await? {
+                    continue;
+                }
+                tried.insert(intent.token);
+                progressed = true;
+                let rolled = self.roll_forward(&intent).await;
+                done.count(rolled.map(|()| true), &intent, |d| &mut d.rolled);
+            }
+            if !progressed {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn sweep_expired(&self, done: &mut Maintained) -> Result<()> {
+        loop {
+            let now = self.inner.metadata.now().await?;
+            let over = self.inner.metadata.expired(now, BATCH).await?;
+            let mut progressed = false;
+            for (path, record) in &over {
+                if self.expire(path, record).await? {
+                    done.expired += 1;
+                    progressed = true;
+                }
+            }
+            if !progressed {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn reap_due(&self, done: &mut Maintained) -> Result<()> {
+        let mut tried = HashSet::new();
+        loop {
+            let now = self.inner.metadata.now().await?;
+            let due = self.inner.metadata.due(IntentState::Queued, now, BATCH).await?;
+            let fresh: Vec<_> = due.into_iter().filter(|i| tried.insert(i.id)).collect();
+            if fresh.is_empty() {
+                return Ok(());
+            }
+            for intent in &fresh {
+                let reaped = self.reap(intent).await.map(|r| r == Reaped::Removed);
+                done.count(reaped, intent, |d| &mut d.reaped);
+            }
+        }
+    }
+
+    async fn forget_ended(&self, done: &mut Maintained) -> Result<()> {
+        loop {
+            let before = self.inner.metadata.now().await?.minus(self.inner.options.remember_ended);
+            let ended = self.inner.metadata.due(IntentState::Ended, before, BATCH).await?;
+            if ended.is_empty() {
+                return Ok(());
+            }
+            let mut change = ezdfs_core::Change::new();
+            for intent in &ended {
+                change = change.op(ezdfs_core::Op::Forget(intent.id));
+            }
+            self.inner.metadata.apply(change).await?;
+            done.forgotten += u64::try_from(ended.len()).unwrap_or(u64::MAX);
+        }
+    }
+}
+
+impl Maintained {
+    fn count(
+        &mut self,
+        outcome: Result<bool>,
+        intent: &Intent,
+        counter: impl FnOnce(&mut Self) -> &mut u64,
+    ) {
+        match outcome {
+            Ok(true) => *counter(self) += 1,
+            Ok(false) => {}
+            Err(e) => {
+                tracing::warn!(path = %intent.path, work = intent.work.kind().as_str(), error = %e, "pending work failed; it is tried again");
+                self.failed += 1;
+            }
+        }
+    }
+}

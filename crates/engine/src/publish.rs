@@ -1,0 +1,306 @@
+//! Publish: makes a staged version visible, whole, in one step.
+//!
+//! Stage, pending row, check, object, one transaction. Whatever goes wrong after the pending row
+//! was written is finished by [`crate::reconcile`].
+
+use bytes::Bytes;
+use ezdfs_core::{
+    Change, Entry, Error, ErrorKind, FileMeta, FilePath, Guard, NewFile, Op, Pin, Record, Result,
+    Sha256, Timestamp, Work,
+};
+use futures::{Stream, StreamExt as _};
+
+use crate::hold::Held;
+use crate::mtime;
+use crate::precondition::Precondition;
+use crate::service::FileService;
+use crate::upload::Upload;
+
+/// What a publish sets beyond the bytes.
+#[derive(Debug, Clone, Default)]
+pub struct PublishOptions {
+    /// What must hold of the present version.
+    pub precondition: Precondition,
+    /// Media type; guessed from the name if `None`.
+    pub datatype: Option<String>,
+    /// An exact mtime (migration keeps the source's); `None` for now.
+    pub mtime: Option<Timestamp>,
+    /// From then on the file does not exist for a reader.
+    pub expires: Option<Timestamp>,
+    /// Permission bits; `None` keeps those of the present version.
+    pub mode: Option<u32>,
+    /// Owner; `None` keeps that of the present version.
+    pub uid: Option<u32>,
+    /// Group; `None` keeps that of the present version.
+    pub gid: Option<u32>,
+}
+
+/// A version that is now visible and durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// Bytes.
+    pub size: u64,
+    /// Digest of the bytes.
+    pub sha256: Sha256,
+    /// True mtime.
+    pub mtime: Timestamp,
+    /// Media type.
+    pub datatype: String,
+    /// Entity tag.
+    pub etag: ezdfs_core::ETag,
+    /// Whether no version was visible before.
+    pub created: bool,
+}
+
+impl FileService {
+    /// Publishes a stream as a new version of `path`.
+    ///
+    /// # Errors
+    /// What the stream fails with (and then nothing was published), [`ErrorKind::IsDirectory`],
+    /// [`ErrorKind::NotDirectory`], [`ErrorKind::PreconditionFailed`], or a fault: then the write
+    /// is not acknowledged, and may still appear later, whole.
+    pub async fn publish<S>(
+        &self,
+        path: &FilePath,
+        body: S,
+        options: PublishOptions,
+    ) -> Result<Published>
+    where
+        S: Stream<Item = Result<Bytes>> + Send,
+    {
+        let mut upload = self.stage(path, options.datatype.as_deref()).await?;
+        let mut body = std::pin::pin!(body);
+        while let Some(chunk) = body.next().await {
+            let written = match chunk {
+                Ok(bytes) => upload.write(bytes).await,
+                Err(e) => Err(e),
+            };
+            if let Err(e) = written {
+                upload.discard().await;
+                return Err(e);
+            }
+        }
+        upload.publish(options).await
+    }
+}
+
+impl Upload {
+    /// Makes the staged bytes the visible version of the path.
+    ///
+    /// # Errors
+    /// As [`FileService::publish`].
+    pub async fn publish(mut self, options: PublishOptions) -> Result<Published> {
+        let service = self.service.clone();
+        let sealed = match self.seal().await {
+            Ok(sealed) => sealed,
+            Err(e) => {
+                self.discard().await;
+                return Err(e);
+            }
+        };
+        if service.inner.metadata.is_separate() {
+            service.publish_held(self, sealed, options).await
+        } else {
+            service.publish_object(self, sealed, options).await
+        }
+    }
+
+    async fn seal(&mut self) -> Result<Sealed> {
+        let (size, sha256) = self.finish().await?;
+        let pin = match self.seal.get() {
+            Some(seal) => Some(seal.seal().await?),
+            None => None,
+        };
+        Ok(Sealed { size, sha256, pin })
+    }
+}
+
+/// What is known of staged bytes before they are in place.
+struct Sealed {
+    size: u64,
+    sha256: Sha256,
+    /// The pin that the object will carry, where the store can tell.
+    pin: Option<Pin>,
+}
+
+impl FileService {
+    /// Steps 2 to 6 of the protocol.
+    async fn publish_held(
+        &self,
+        mut upload: Upload,
+        sealed: Sealed,
+        options: PublishOptions,
+    ) -> Result<Published> {
+        let now = self.inner.clock.now();
+        let work = Work::Publish {
+            size: sealed.size,
+            sha256: sealed.sha256,
+            datatype: upload.datatype.clone(),
+            mtime: options.mtime.unwrap_or(now),
+            expires: options.expires,
+            pin: sealed.pin.clone(),
+        };
+        let intent = self.intent(&upload.path, upload.token, work);
+        let mut held = match self.hold(&[intent]).await {
+            Ok(held) => held,
+            Err(e) => {
+                upload.discard().await;
+                return Err(e);
+            }
+        };
+        let present = match self.check_publish(&upload.path, &options.precondition).await {
+            Ok(present) => present,
+            Err(e) => {
+                upload.discard().await;
+                self.release(held, false).await;
+                return Err(e);
+            }
+        };
+        let mtime =
+            options.mtime.unwrap_or_else(|| mtime::next(now, present.as_ref().map(|f| f.mtime)));
+        let pin = match self.put_in_place(&mut upload, &mut held).await {
+            Ok(pin) => pin.or(sealed.pin),
+            Err(e) => {
+                upload.discard().await;
+                self.release(held, true).await;
+                return Err(e);
+            }
+        };
+        let file = NewFile {
+            size: sealed.size,
+            mtime,
+            datatype: upload.datatype.clone(),
+            sha256: Some(sealed.sha256),
+            token: Some(upload.token),
+            pin: pin.clone(),
+            expires: options.expires,
+            mode: options.mode,
+            uid: options.uid,
+            gid: options.gid,
+        };
+        let published = published(&file, sealed.sha256, present.is_none());
+        self.commit(&upload.path, file, held).await?;
+        Ok(published)
+    }
+
+    /// Step 3: the present version, if the preconditions hold of it.
+    async fn check_publish(
+        &self,
+        path: &FilePath,
+        precondition: &Precondition,
+    ) -> Result<Option<FileMeta>> {
+        let record = self.inner.metadata.record(path).await?;
+        refuse_collision(path, &record)?;
+        let present = match record.entry(path, self.inner.clock.now()) {
+            Some(Entry::Directory(_)) => return Err(is_directory(path)),
+            Some(Entry::File(file)) => Some(file),
+            None => None,
+        };
+        precondition.check(present.as_ref())?;
+        Ok(present)
+    }
+
+    /// Step 4: the object, only with more lease left than the step may take.
+    async fn put_in_place(&self, upload: &mut Upload, held: &mut Held) -> Result<Option<Pin>> {
+        self.refresh(held).await?;
+        let step = self.inner.options.step_timeout;
+        match tokio::time::timeout(step, upload.upload.complete()).await {
+            Ok(Ok(put)) => Ok(Pin::new(put.e_tag.as_deref(), put.version.as_deref())),
+            Ok(Err(e)) => {
+                Err(Error::from(e).context(format_args!("cannot publish `{}`", upload.path)))
+            }
+            Err(_) => Err(Error::new(
+                ErrorKind::TimedOut,
+                format!("cannot publish `{}`: no answer of the store in {step:?}", upload.path),
+            )),
+        }
+    }
+
+    /// Step 5: rows and pending row in one transaction.
+    async fn commit(&self, path: &FilePath, file: NewFile, held: Held) -> Result<()> {
+        let (token, pin) = (file.token, file.pin.clone());
+        let change = Change::new()
+            .guard(Guard::Holds(held.token))
+            .op(Op::PutFile { path: path.clone(), file })
+            .op(Op::EndHold { token: held.token, keep: false });
+        let Err(e) = self.inner.metadata.apply(change).await else { return Ok(()) };
+        match e.kind() {
+            // Refused for good: a directory or a file is in the way. The object must not stay
+            // where the next row of that path would find it.
+            ErrorKind::IsDirectory | ErrorKind::NotDirectory | ErrorKind::HashCollision => {
+                self.remove_unnamed(path, pin.as_ref()).await;
+                self.release(held, false).await;
+                Err(e)
+            }
+            // Another node took the path over after a pause. What is visible now decides.
+            ErrorKind::LostHold => {
+                self.reconcile(path).await?;
+                let record = self.inner.metadata.record(path).await?;
+                let visible = record.file(path).filter(|f| f.token == token);
+                if visible.is_some() { Ok(()) } else { Err(e) }
+            }
+            // Unknown whether it was applied: the row is rolled forward, or is gone already.
+            _ => Err(e.context(format_args!("cannot publish `{path}`"))),
+        }
+    }
+
+    /// Publish where the object is the only truth (`default` metadata): no pending row, and
+    /// preconditions as atomic as the store makes them.
+    async fn publish_object(
+        &self,
+        mut upload: Upload,
+        sealed: Sealed,
+        options: PublishOptions,
+    ) -> Result<Published> {
+        let present = match self.check_publish(&upload.path, &options.precondition).await {
+            Ok(present) => present,
+            Err(e) => {
+                upload.discard().await;
+                return Err(e);
+            }
+        };
+        let put = upload.upload.complete().await.map_err(|e| {
+            Error::from(e).context(format_args!("cannot publish `{}`", upload.path))
+        })?;
+        let file = NewFile {
+            size: sealed.size,
+            mtime: self.inner.clock.now(),
+            datatype: upload.datatype.clone(),
+            sha256: Some(sealed.sha256),
+            token: Some(upload.token),
+            pin: Pin::new(put.e_tag.as_deref(), put.version.as_deref()),
+            expires: None,
+            mode: None,
+            uid: None,
+            gid: None,
+        };
+        Ok(published(&file, sealed.sha256, present.is_none()))
+    }
+}
+
+fn published(file: &NewFile, sha256: Sha256, created: bool) -> Published {
+    Published {
+        size: file.size,
+        sha256,
+        mtime: file.mtime,
+        datatype: file.datatype.clone(),
+        etag: ezdfs_core::ETag::Strong(sha256.to_string()),
+        created,
+    }
+}
+
+/// Two names with one MD5 share one row: the second one is refused (abuse case 57).
+pub(crate) fn refuse_collision(path: &FilePath, record: &Record) -> Result<()> {
+    if record.collision {
+        tracing::error!(%path, "another name with the same MD5 is stored: somebody crafted it");
+        return Err(Error::new(
+            ErrorKind::HashCollision,
+            format!("`{path}` cannot be stored: another name has the same MD5"),
+        ));
+    }
+    Ok(())
+}
+
+pub(crate) fn is_directory(path: &FilePath) -> Error {
+    Error::new(ErrorKind::IsDirectory, format!("`{path}` is a directory"))
+}

@@ -1,0 +1,321 @@
+//! Load, open and verified reads.
+//!
+//! A reader gets one version or an error: the object is opened pinned, the pin that comes back is
+//! compared, and a stream that ends early is an error. When rows and object disagree the entry is
+//! loaded again; when nobody is at work on the path, reconcile decides.
+
+use std::ops::Range;
+use std::pin::Pin as StdPin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use ezdfs_core::{
+    Change, DirPath, Entry, Error, ErrorKind, FileMeta, FilePath, Guard, IntentState, Op, Pin,
+    Result,
+};
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt as _};
+use object_store::GetResult;
+
+use crate::binary;
+use crate::publish::is_directory;
+use crate::service::FileService;
+
+/// Pause before an entry is loaded again while somebody is at work on its path.
+const REREAD_PAUSE: Duration = Duration::from_millis(20);
+
+/// An entry with its bytes, opened and verified to belong together.
+#[derive(Debug)]
+pub struct Opened {
+    /// The version.
+    pub meta: FileMeta,
+    /// Its bytes in the range that was asked for; `None` when none was asked for.
+    pub body: Option<Body>,
+}
+
+/// The bytes of one version in one range. Fails rather than end early.
+pub struct Body {
+    stream: BoxStream<'static, object_store::Result<Bytes>>,
+    range: Range<u64>,
+    left: u64,
+    path: FilePath,
+}
+
+impl Body {
+    /// The range of the version, in bytes.
+    #[must_use]
+    pub fn range(&self) -> Range<u64> {
+        self.range.clone()
+    }
+
+    /// Bytes still to come.
+    #[must_use]
+    pub fn remaining(&self) -> u64 {
+        self.left
+    }
+}
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Body").field("path", &self.path).field("range", &self.range).finish()
+    }
+}
+
+impl Stream for Body {
+    type Item = Result<Bytes>;
+
+    fn poll_next(mut self: StdPin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let short = |path: &FilePath, left| {
+            Error::new(ErrorKind::Corrupt, format!("`{path}` ended {left} bytes early"))
+        };
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        match self.stream.poll_next_unpin(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Some(Ok(bytes))) => {
+                let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+                match self.left.checked_sub(len) {
+                    Some(left) => {
+                        self.left = left;
+                        Poll::Ready(Some(Ok(bytes)))
+                    }
+                    None => {
+                        self.left = 0;
+                        Poll::Ready(Some(Err(Error::new(
+                            ErrorKind::Corrupt,
+                            format!("`{}` has more bytes than its version", self.path),
+                        ))))
+                    }
+                }
+            }
+            Poll::Ready(Some(Err(e))) => {
+                self.left = 0;
+                let e = Error::from(e).context(format_args!("reading `{}`", self.path));
+                Poll::Ready(Some(Err(e)))
+            }
+            Poll::Ready(None) => {
+                let e = short(&self.path, self.left);
+                self.left = 0;
+                Poll::Ready(Some(Err(e)))
+            }
+        }
+    }
+}
+
+impl FileService {
+    /// The entry of a file or directory.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`], or a database error.
+    pub async fn entry(&self, path: &DirPath) -> Result<Entry> {
+        let now = self.inner.clock.now();
+        let Some(file) = path.path() else { return Ok(self.root()) };
+        if let Some(entry) = self.inner.metadata.record(file).await?.entry(file, now) {
+            return Ok(entry);
+        }
+        // A directory that exists only by files which a foreign writer made a moment ago: listing
+        // it waits for the materialiser.
+        if !self.inner.metadata.list(path, None, 1).await?.entries.is_empty()
+            && let Some(entry) = self.inner.metadata.record(file).await?.entry(file, now)
+        {
+            return Ok(entry);
+        }
+        Err(Error::not_found(path))
+    }
+
+    /// The metadata of a visible file: at most one indexed SELECT, never touches bytes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`], [`ErrorKind::IsDirectory`], or a database error.
+    pub async fn load(&self, path: &FilePath) -> Result<FileMeta> {
+        let record = self.inner.metadata.record(path).await?;
+        match record.entry(path, self.inner.clock.now()) {
+            Some(Entry::File(file)) => Ok(file),
+            Some(Entry::Directory(_)) => Err(is_directory(path)),
+            None => Err(Error::not_found(path)),
+        }
+    }
+
+    /// Whether a visible file exists.
+    ///
+    /// # Errors
+    /// A database error.
+    pub async fn exists(&self, path: &FilePath) -> Result<bool> {
+        match self.load(path).await {
+            Ok(_) => Ok(true),
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::IsDirectory) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Opens a file: loads its entry, lets `pick` choose what to read of it, and opens exactly
+    /// that version. `pick` may be called again when the file is replaced meanwhile; it returns
+    /// `None` when no bytes are needed. A range is clamped to the size.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`], [`ErrorKind::IsDirectory`], [`ErrorKind::MissingBytes`] after a
+    /// re-read past all caches, [`ErrorKind::Busy`] while a change does not come to an end, or a
+    /// fault.
+    pub async fn open<F>(&self, path: &FilePath, pick: F) -> Result<Opened>
+    where
+        F: Fn(&FileMeta) -> Option<Range<u64>> + Send,
+    {
+        let deadline = self.inner.clock.boot() + self.inner.options.io_timeout;
+        let mut reconciled = false;
+        loop {
+            let meta = self.load(path).await?;
+            let Some(range) = pick(&meta) else { return Ok(Opened { meta, body: None }) };
+            let range = clamp(range, meta.size);
+            match self.open_version(&meta, range).await? {
+                Attempt::Opened(body) => return Ok(Opened { meta, body: Some(body) }),
+                Attempt::Differs(why) => {
+                    tracing::debug!(%path, ?why, "rows and object differ; loading again");
+                    if self.inner.clock.boot() >= deadline {
+                        return Err(unsettled(path));
+                    }
+                    if self.changed_since(&meta).await? {
+                        continue;
+                    }
+                    if self.at_work(path).await? {
+                        tokio::time::sleep(REREAD_PAUSE + self.inner.entropy.jitter(REREAD_PAUSE))
+                            .await;
+                        continue;
+                    }
+                    if !self.inner.metadata.is_separate() {
+                        continue;
+                    }
+                    if reconciled {
+                        return Err(definite(path, why));
+                    }
+                    self.reconcile(path).await?;
+                    reconciled = true;
+                }
+            }
+        }
+    }
+
+    /// Opens the whole file.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_whole(&self, path: &FilePath) -> Result<(FileMeta, Body)> {
+        let opened = self.open(path, |meta| Some(0..meta.size)).await?;
+        let body = opened.body.ok_or_else(|| {
+            Error::new(ErrorKind::Internal, format!("`{path}` was opened without its bytes"))
+        })?;
+        Ok((opened.meta, body))
+    }
+
+    async fn open_version(&self, meta: &FileMeta, range: Range<u64>) -> Result<Attempt> {
+        let binary = &self.inner.binary;
+        let key = binary.key(&meta.path)?;
+        // An empty range cannot be asked of a store; the object must still be there and match.
+        let ask = (!range.is_empty()).then(|| range.clone());
+        let got = match binary.get(&key, meta.pin.as_ref(), ask).await {
+            Ok(got) => got,
+            Err(e) => {
+                return match e.kind() {
+                    ErrorKind::NotFound => Ok(Attempt::Differs(Difference::Missing)),
+                    ErrorKind::PreconditionFailed => Ok(Attempt::Differs(Difference::Replaced)),
+                    // A range beyond the end: the object is shorter than the row says.
+                    _ => match binary.head(&key).await? {
+                        Some(object) if object.size != meta.size => {
+                            Ok(Attempt::Differs(Difference::Size))
+                        }
+                        _ => Err(e),
+                    },
+                };
+            }
+        };
+        let object = binary::info(&got);
+        if object.size != meta.size {
+            return Ok(Attempt::Differs(Difference::Size));
+        }
+        match (&meta.pin, &object.pin) {
+            (Some(expected), found) if found.as_ref() != Some(expected) => {
+                return Ok(Attempt::Differs(Difference::Replaced));
+            }
+            (None, Some(found)) => self.remember_pin(meta, found.clone()),
+            _ => {}
+        }
+        Ok(Attempt::Opened(body(meta, range, got)))
+    }
+
+    /// Whether the entry is another one by now.
+    async fn changed_since(&self, meta: &FileMeta) -> Result<bool> {
+        let now = self.load(&meta.path).await?;
+        Ok(now.witness != meta.witness || now.pin != meta.pin)
+    }
+
+    /// Whether a live piece of work holds the path or an ancestor.
+    async fn at_work(&self, path: &FilePath) -> Result<bool> {
+        for intent in self.inner.metadata.intents_on(path).await? {
+            if intent.state == IntentState::Held && !self.is_abandoned(&intent).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Remembers the pin of a row that a foreign writer made, in the background: the next open is
+    /// pinned. Skipped when many such writes are under way.
+    fn remember_pin(&self, meta: &FileMeta, pin: Pin) {
+        if !self.inner.metadata.is_separate() {
+            return;
+        }
+        let Ok(permit) = self.inner.remembering.clone().try_acquire_owned() else { return };
+        let change = Change::new()
+            .guard(Guard::Unchanged { path: meta.path.clone(), witness: Some(meta.witness) })
+            .op(Op::SetPin { path: meta.path.clone(), pin });
+        let service = self.clone();
+        tokio::spawn(async move {
+            if let Err(e) = service.inner.metadata.apply(change).await {
+                tracing::debug!(error = %e, "a pin was not remembered");
+            }
+            drop(permit);
+        });
+    }
+}
+
+enum Attempt {
+    Opened(Body),
+    Differs(Difference),
+}
+
+/// How an object differs from its row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Difference {
+    Missing,
+    Replaced,
+    Size,
+}
+
+fn body(meta: &FileMeta, range: Range<u64>, got: GetResult) -> Body {
+    let left = range.end - range.start;
+    let stream = if left == 0 { futures::stream::empty().boxed() } else { got.into_stream() };
+    Body { stream, range, left, path: meta.path.clone() }
+}
+
+fn clamp(range: Range<u64>, size: u64) -> Range<u64> {
+    let end = range.end.min(size);
+    range.start.min(end)..end
+}
+
+fn definite(path: &FilePath, why: Difference) -> Error {
+    match why {
+        Difference::Missing => Error::new(
+            ErrorKind::MissingBytes,
+            format!("the bytes of `{path}` are gone; `ezdfs fsck` lists such files"),
+        ),
+        Difference::Replaced | Difference::Size => Error::new(
+            ErrorKind::Corrupt,
+            format!("the stored bytes of `{path}` do not belong to its row"),
+        ),
+    }
+}
+
+fn unsettled(path: &FilePath) -> Error {
+    Error::new(ErrorKind::Busy, format!("`{path}` is being changed and did not settle in time"))
+}

@@ -1,0 +1,121 @@
+//! `FileService`, its parts and its options.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ezdfs_core::{Clock, Entropy, MetadataStore};
+use tokio::sync::Semaphore;
+
+use crate::binary::BinaryStore;
+use crate::owner::Owner;
+
+/// What a store is made of.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// Rows.
+    pub metadata: Arc<dyn MetadataStore>,
+    /// Bytes.
+    pub binary: BinaryStore,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+/// Numbers of the protocol. The defaults are those of the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// How long bytes stay after their row is gone.
+    pub delete_grace: Duration,
+    /// Above zero, deletes are soft and can be undone for this long.
+    pub trash: Duration,
+    /// Longest wait for another holder of a path, and for a version to settle while reading.
+    pub io_timeout: Duration,
+    /// Most files that one directory rename moves.
+    pub rename_dir_max: u32,
+    /// Lease of a held path.
+    pub lease: Duration,
+    /// Longest time of the step that puts the object in place; rollers wait it out after a lease.
+    pub step_timeout: Duration,
+    /// A row is not changed for an object that changed less than this ago: its writer may be
+    /// about to write the row.
+    pub settle: Duration,
+    /// How long ended work is remembered, so that a late object is recognised.
+    pub remember_ended: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            delete_grace: Duration::from_secs(60),
+            trash: Duration::ZERO,
+            io_timeout: Duration::from_secs(30),
+            rename_dir_max: 1000,
+            lease: Duration::from_secs(15),
+            step_timeout: Duration::from_secs(10),
+            settle: Duration::from_secs(5),
+            remember_ended: Duration::from_secs(24 * 3600),
+        }
+    }
+}
+
+/// The file operations of one store. Cheap to clone; all clones are one service.
+#[derive(Debug, Clone)]
+pub struct FileService {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) metadata: Arc<dyn MetadataStore>,
+    pub(crate) binary: BinaryStore,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) options: Options,
+    pub(crate) owner: Owner,
+    /// Bounds the background writes that remember pins of foreign rows.
+    pub(crate) remembering: Arc<Semaphore>,
+}
+
+impl FileService {
+    /// The service over these parts.
+    #[must_use]
+    pub fn new(parts: Parts, options: Options) -> Self {
+        let Parts { metadata, binary, clock, entropy } = parts;
+        Self {
+            inner: Arc::new(Inner {
+                metadata,
+                binary,
+                clock,
+                entropy,
+                options,
+                owner: Owner::this_process(),
+                remembering: Arc::new(Semaphore::new(4)),
+            }),
+        }
+    }
+
+    /// The metadata handler.
+    #[must_use]
+    pub fn metadata(&self) -> &Arc<dyn MetadataStore> {
+        &self.inner.metadata
+    }
+
+    /// The binarydata handler.
+    #[must_use]
+    pub fn binary(&self) -> &BinaryStore {
+        &self.inner.binary
+    }
+
+    /// The options.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.inner.options
+    }
+
+    /// The clock.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.inner.clock
+    }
+}
