@@ -1,1 +1,50 @@
 //! Settings of ezdfs: TOML, environment, validation, and the parts built from them.
+//!
+//! [`load()`] finds the file, lays the environment over it, reads every key and checks how they fit
+//! together. It returns either a [`Loaded`] or [`Problems`]: all that were found, each with the key,
+//! the file and line (or the environment variable), and the fix. No value of a secret, and no URL
+//! that may hold one, is ever part of a problem.
+//!
+//! | file | subject |
+//! |---|---|
+//! | [`load`](mod@load) | finding the file and the data directory |
+//! | [`env`] | the environment: `EZDFS__SECTION__KEY` |
+//! | [`settings`] | [`Settings`] and the defaults |
+//! | [`problem`] | [`Problem`], [`Problems`], [`Place`] |
+//! | [`show`] | the effective settings as TOML, with origins, secrets masked |
+//! | [`check`] | what only shows outside the file: secrets, and what this build cannot open |
+//! | [`secret`] | [`Secret`]: a literal, `{ env = … }` or `{ file = … }` |
+//! | [`duration`], [`mode`], [`url_prefix`], [`location`] | values with a grammar of their own |
+//!
+//! `tree` is the file with the line of every value, `reader` takes keys out of it and reports what
+//! is left over, `read` does so for every section, `validate` compares sections.
+
+pub mod check;
+pub mod duration;
+pub mod env;
+pub mod load;
+pub mod location;
+pub mod mode;
+pub mod problem;
+mod read;
+mod reader;
+pub mod secret;
+pub mod settings;
+pub mod show;
+mod tree;
+mod url;
+pub mod url_prefix;
+mod validate;
+
+pub use env::Environment;
+pub use load::{Loaded, Sources, load};
+pub use location::{BinaryUrl, Database, DatabaseUrl, Storage};
+pub use mode::Mode;
+pub use problem::{Place, Problem, Problems};
+pub use secret::Secret;
+pub use settings::{
+    AccessLog, AdminSettings, BinaryHandler, CachePolicy, DEFAULT_HANDLER, Freshness, Handlers,
+    MetadataHandler, ServeSettings, Settings, SqlHandler, StoreSettings,
+};
+pub use tree::Origin;
+pub use url_prefix::UrlPrefix;
