@@ -8,11 +8,12 @@
 //! | file | subject |
 //! |---|---|
 //! | [`load`](mod@load) | finding the file and the data directory |
-//! | [`env`] | the environment: `EZDFS__SECTION__KEY` |
+//! | [`env`](mod@env) | the environment: `EZDFS__SECTION__KEY` |
 //! | [`settings`] | [`Settings`] and the defaults |
 //! | [`problem`] | [`Problem`], [`Problems`], [`Place`] |
 //! | [`show`] | the effective settings as TOML, with origins, secrets masked |
 //! | [`check`] | what only shows outside the file: secrets, and what this build cannot open |
+//! | [`parts`] | opening the handlers |
 //! | [`secret`] | [`Secret`]: a literal, `{ env = … }` or `{ file = … }` |
 //! | [`duration`], [`mode`], [`url_prefix`], [`location`] | values with a grammar of their own |
 //!
@@ -25,6 +26,7 @@ pub mod env;
 pub mod load;
 pub mod location;
 pub mod mode;
+pub mod parts;
 pub mod problem;
 mod read;
 mod reader;
@@ -40,6 +42,7 @@ pub use env::Environment;
 pub use load::{Loaded, Sources, load};
 pub use location::{BinaryUrl, Database, DatabaseUrl, Storage};
 pub use mode::Mode;
+pub use parts::{Side, open_binary, open_metadata, open_side};
 pub use problem::{Place, Problem, Problems};
 pub use secret::Secret;
 pub use settings::{

@@ -112,6 +112,10 @@ pub struct Witness {
     pub expired: bool,
     /// Token of the node row that belongs to the base row.
     pub token: Option<Token>,
+    /// True mtime: a touch within one second changes nothing else.
+    pub modified: Timestamp,
+    /// Per-file expiry: the sweep must not end a file that was prolonged meanwhile.
+    pub expires: Option<Timestamp>,
 }
 
 /// Everything that is stored of one path.
@@ -147,6 +151,9 @@ impl Record {
             mtime: base.mtime,
             expired: base.expired,
             token: node.and_then(|n| n.token),
+            modified: node
+                .map_or(Timestamp::from_secs(base.mtime.saturating_abs()), |n| n.mtime),
+            expires: node.and_then(|n| n.expires),
         })
     }
 

@@ -1,0 +1,50 @@
+//! What the file alone cannot tell: whether secrets are there, and whether this build can open the
+//! handlers.
+
+use crate::env::Environment;
+use crate::load::Loaded;
+use crate::location::{Database, Storage};
+use crate::problem::Problem;
+use crate::settings::MetadataHandler;
+
+/// Every handler that could not be opened for one of these reasons. Opens nothing.
+#[must_use]
+pub fn check(loaded: &Loaded, env: &Environment) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (name, handler) in loaded.settings.metadata_handlers.iter() {
+        let MetadataHandler::Sql(sql) = handler else { continue };
+        let in_build = matches!(sql.url.database, Database::Sqlite(_)) && cfg!(feature = "sqlite");
+        if !in_build {
+            problems.push(no_database(loaded, name, &sql.url.database));
+        }
+        if let Some(Err(e)) = sql.password.as_ref().map(|secret| secret.resolve(env)) {
+            let key = format!("metadata_handlers.{name}.password");
+            problems.push(loaded.problem(&key, e.to_string(), "then check again"));
+        }
+    }
+    for (name, handler) in loaded.settings.binarydata_handlers.iter() {
+        let storage = &handler.url.storage;
+        if !matches!(storage, Storage::File(_) | Storage::Memory(_)) {
+            problems.push(no_storage(loaded, name, storage));
+        }
+    }
+    problems
+}
+
+/// This build cannot open the database of a handler.
+pub(crate) fn no_database(loaded: &Loaded, name: &str, database: &Database) -> Problem {
+    let fix = if cfg!(feature = "sqlite") {
+        "use a sqlite: URL, or `objects`, or a build with that handler"
+    } else {
+        "use `objects`, or a build with that handler"
+    };
+    let message = format!("this build has no {} handler yet", database.handler());
+    loaded.problem(&format!("metadata_handlers.{name}.url"), message, fix)
+}
+
+/// This build cannot open the store of a handler.
+pub(crate) fn no_storage(loaded: &Loaded, name: &str, storage: &Storage) -> Problem {
+    let message = format!("this build has no {} handler yet", storage.handler());
+    let fix = "use a file: or memory: URL, or a build with that handler";
+    loaded.problem(&format!("binarydata_handlers.{name}.url"), message, fix)
+}

@@ -1,0 +1,377 @@
+//! Tree to settings, section by section.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ezdfs_core::FilePath;
+
+use crate::location::{Database, Storage, binary, database, endpoint};
+use crate::mode::{Mode, at_least};
+use crate::reader::{Reader, Refusal, Section, boolean, integer, list, suggestion, text, word};
+use crate::secret::secret;
+use crate::settings::{
+    AccessLog, AdminSettings, BinaryHandler, CachePolicy, DEFAULT_HANDLER, Freshness, Handlers,
+    MetadataHandler, ServeSettings, Settings, SqlHandler, StoreSettings,
+};
+use crate::tree::{Node, Table, Value};
+use crate::url_prefix::url_prefix;
+use crate::{duration, validate};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Reads every section and compares them. What is refused is reported and read as its default.
+pub(crate) fn settings(root: Table, data_dir: &Path, r: &mut Reader) -> Settings {
+    let mut root = Section::root(root);
+    let store = root.section(r, "store");
+    let metadata = root.section(r, "metadata_handlers");
+    let binarydata = root.section(r, "binarydata_handlers");
+    let serve = serve(root.section(r, "serve"), r);
+    let admin = admin(root.section(r, "admin"), r);
+    root.finish(r);
+
+    let metadata = handlers(metadata, r, |s, r| metadata_handler(s, data_dir, r));
+    let binarydata = handlers(binarydata, r, |s, r| binary_handler(s, data_dir, r));
+    let store = store_settings(store, &metadata.names, &binarydata.names, r);
+    let settings = Settings {
+        store,
+        metadata_handlers: Handlers(metadata.read),
+        binarydata_handlers: Handlers(binarydata.read),
+        serve,
+        admin,
+    };
+    validate::handlers(&settings, &metadata.names, &binarydata.names, r);
+    validate::listeners(&settings, r);
+    settings
+}
+
+/// Handlers that could be read, and the names of all.
+struct Found<T> {
+    read: Vec<(String, T)>,
+    names: Vec<String>,
+}
+
+fn handlers<T>(
+    mut section: Section,
+    r: &mut Reader,
+    read: impl Fn(Section, &mut Reader) -> Option<T>,
+) -> Found<T> {
+    let mut found = Found { read: Vec::new(), names: Vec::new() };
+    for (name, node) in section.take_all() {
+        let key = section.key(&name);
+        r.origins.insert(key.clone(), node.origin.clone());
+        if let Err(refusal) = handler_name(&name) {
+            r.refuse(&key, refusal);
+            continue;
+        }
+        let is_table = matches!(node.value, Value::Table(_));
+        let section = Section::of(r, key, node);
+        // Anything else was reported just now; its missing keys need no mention.
+        let handler = if is_table { read(section, r) } else { None };
+        found.names.push(name.clone());
+        found.read.extend(handler.map(|h| (name, h)));
+    }
+    found
+}
+
+/// Handler names stand in `--from=META,BIN` and in names of variables.
+fn handler_name(name: &str) -> Result<(), Refusal> {
+    if name == DEFAULT_HANDLER {
+        return Err(Refusal::new(
+            "the handler `default` always exists and is not configured here",
+            "rename the handler; for the tree behind `default` set `store.default_root`",
+        ));
+    }
+    let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    if name.is_empty() || !plain || name.contains("__") {
+        return Err(Refusal::new("not a handler name", "use letters, digits, - and single _ only"));
+    }
+    Ok(())
+}
+
+fn store_settings(
+    mut s: Section,
+    metadata: &[String],
+    binarydata: &[String],
+    r: &mut Reader,
+) -> StoreSettings {
+    let d = StoreSettings::default();
+    let ms = Duration::from_millis;
+    let store = StoreSettings {
+        metadata: chosen(&mut s, "metadata", metadata, d.metadata, r),
+        binarydata: chosen(&mut s, "binarydata", binarydata, d.binarydata, r),
+        max_staleness: s
+            .get(r, "max_staleness", duration::between(ms(100), ms(60_000)))
+            .unwrap_or(d.max_staleness),
+        delete_grace: s
+            .get(r, "delete_grace", duration::between(Duration::ZERO, 30 * DAY))
+            .unwrap_or(d.delete_grace),
+        io_timeout: s
+            .get(r, "io_timeout", duration::between(ms(100), ms(600_000)))
+            .unwrap_or(d.io_timeout),
+        rename_dir_max: s.get(r, "rename_dir_max", integer(1, 100_000)).unwrap_or(d.rename_dir_max),
+        trash: s.get(r, "trash", duration::between(Duration::ZERO, 3650 * DAY)).unwrap_or(d.trash),
+        default_root: s.get(r, "default_root", absolute),
+    };
+    s.finish(r);
+    store
+}
+
+/// The name of a handler; the default only if there is a handler of that name.
+fn chosen(
+    s: &mut Section,
+    name: &'static str,
+    handlers: &[String],
+    default: String,
+    r: &mut Reader,
+) -> String {
+    let key = s.key(name);
+    let known = |n: &str| n == DEFAULT_HANDLER || handlers.iter().any(|h| h == n);
+    let Some(chosen) = s.get(r, name, text) else {
+        if !r.origins.contains_key(&key) && !known(&default) {
+            let first = handlers.first().map_or(DEFAULT_HANDLER, |h| h);
+            r.refuse(
+                &key,
+                Refusal::new("not set", format!("add `{name} = \"{first}\"` to [store]")),
+            );
+        }
+        return default;
+    };
+    if !known(&chosen) {
+        let mut names: Vec<&str> = handlers.iter().map(String::as_str).collect();
+        names.push(DEFAULT_HANDLER);
+        let fix = suggestion(&chosen, &names);
+        r.refuse(&key, Refusal::new(format!("there is no handler `{chosen}`"), fix));
+    }
+    chosen
+}
+
+fn absolute(node: Node) -> Result<PathBuf, Refusal> {
+    let path = PathBuf::from(text(node)?);
+    let plain = path
+        .components()
+        .all(|c| matches!(c, std::path::Component::RootDir | std::path::Component::Normal(_)));
+    if path.is_absolute() && plain {
+        Ok(path)
+    } else {
+        Err(Refusal::new("not an absolute directory", "write it from / on, without `..`"))
+    }
+}
+
+fn metadata_handler(mut s: Section, data_dir: &Path, r: &mut Reader) -> Option<MetadataHandler> {
+    let here = s.path().to_owned();
+    let objects = s.take("objects");
+    let handler = if let Some(node) = objects {
+        let key = s.key("objects");
+        r.origins.insert(key.clone(), node.origin.clone());
+        for name in ["url", "password", "table", "name_prefix"] {
+            s.forbid(r, name, "does nothing beside `objects`");
+        }
+        text(node)
+            .map_err(|refusal| r.refuse(&key, refusal))
+            .ok()
+            .map(|objects| MetadataHandler::Objects { objects })
+    } else {
+        let url_key = s.key("url");
+        let url = s.get(r, "url", database(data_dir));
+        let table = s.get(r, "table", identifier).unwrap_or_else(|| SqlHandler::TABLE.to_owned());
+        let name_prefix = s
+            .get(r, "name_prefix", name_prefix)
+            .unwrap_or_else(|| SqlHandler::NAME_PREFIX.to_owned());
+        if matches!(&url, Some(u) if matches!(u.database, Database::Sqlite(_))) {
+            s.forbid(r, "password", "SQLite has no password");
+        }
+        let password = s.get(r, "password", secret);
+        if url.is_none() && !r.origins.contains_key(&url_key) {
+            r.refuse(
+                &here,
+                Refusal::new(
+                    "the handler has neither `url` nor `objects`",
+                    "add `url = \"sqlite:ezdfs.db\"`, or `objects` with a binarydata handler",
+                ),
+            );
+        }
+        url.map(|url| MetadataHandler::Sql(SqlHandler { url, password, table, name_prefix }))
+    };
+    s.finish(r);
+    handler
+}
+
+/// An unquoted SQL identifier, so that it needs no quotes on any database.
+fn identifier(node: Node) -> Result<String, Refusal> {
+    let table = text(node)?;
+    let mut chars = table.chars();
+    let plain = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+        && chars.all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if plain && table.len() <= 63 {
+        Ok(table)
+    } else {
+        Err(Refusal::new(
+            "not a table name",
+            "use letters, digits and _, at most 63, e.g. \"ezdfsfile\" or \"ibexa_dfs_file\"",
+        ))
+    }
+}
+
+/// Outer slashes do not count (Ibexa trims them); the rest must be a path, or nothing.
+fn name_prefix(node: Node) -> Result<String, Refusal> {
+    let prefix = text(node)?;
+    let trimmed = prefix.trim_matches('/');
+    if !trimmed.is_empty() {
+        trimmed.parse::<FilePath>().map_err(|e| {
+            Refusal::new(
+                e.to_string(),
+                "write Ibexa's $var_dir$/$storage_dir$, e.g. \"var/site/storage\"",
+            )
+        })?;
+    }
+    Ok(trimmed.to_owned())
+}
+
+fn binary_handler(mut s: Section, data_dir: &Path, r: &mut Reader) -> Option<BinaryHandler> {
+    let here = s.path().to_owned();
+    let url_key = s.key("url");
+    let url = s.get(r, "url", binary(data_dir));
+    if url.is_none() && !r.origins.contains_key(&url_key) {
+        r.refuse(
+            &here,
+            Refusal::new("the handler has no `url`", "add `url = \"file:///absolute/directory\"`"),
+        );
+    }
+    let storage = url.as_ref().map(|u| &u.storage);
+    let is_file = matches!(storage, Some(Storage::File(_)));
+    if storage.is_some() && !is_file {
+        for name in ["fsync", "file_mode", "dir_mode"] {
+            s.forbid(r, name, "only a `file:` handler has this key");
+        }
+    }
+    if storage.is_some() && !matches!(storage, Some(Storage::S3 { .. })) {
+        for name in ["endpoint", "region"] {
+            s.forbid(r, name, "only an `s3:` handler has this key");
+        }
+    }
+    let fsync = s.get(r, "fsync", boolean);
+    let file_mode = s.get(r, "file_mode", at_least(Mode::OWNER_FILE));
+    let dir_mode = s.get(r, "dir_mode", at_least(Mode::OWNER_DIR));
+    let endpoint = s.get(r, "endpoint", endpoint);
+    let region = s.get(r, "region", region);
+    s.finish(r);
+    Some(BinaryHandler {
+        url: url?,
+        fsync: is_file.then(|| fsync.unwrap_or(true)),
+        file_mode: is_file.then(|| file_mode.unwrap_or(Mode::FILE)),
+        dir_mode: is_file.then(|| dir_mode.unwrap_or(Mode::DIR)),
+        endpoint,
+        region,
+    })
+}
+
+fn region(node: Node) -> Result<String, Refusal> {
+    let region = text(node)?;
+    if !region.is_empty() && region.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
+        Ok(region)
+    } else {
+        Err(Refusal::new("not a region", "write a name such as \"eu-west-1\""))
+    }
+}
+
+fn serve(mut s: Section, r: &mut Reader) -> ServeSettings {
+    let d = ServeSettings::default();
+    let key = s.key("cache_policy");
+    let settings = ServeSettings {
+        listen: s.get(r, "listen", address).unwrap_or(d.listen),
+        url_prefix: s.get(r, "url_prefix", url_prefix).unwrap_or(d.url_prefix),
+        public: s.get(r, "public", list(segment)).unwrap_or(d.public),
+        freshness: s
+            .get(r, "freshness", word(&[("feed", Freshness::Feed), ("strict", Freshness::Strict)]))
+            .unwrap_or(d.freshness),
+        access_log: s
+            .get(
+                r,
+                "access_log",
+                word(&[
+                    ("combined", AccessLog::Combined),
+                    ("json", AccessLog::Json),
+                    ("off", AccessLog::Off),
+                ]),
+            )
+            .unwrap_or(d.access_log),
+        cache_policy: s.get(r, "cache_policy", list(Ok)).map_or(d.cache_policy, |items| {
+            items
+                .into_iter()
+                .enumerate()
+                .filter_map(|(i, item)| cache_policy(format!("{key}[{i}]"), item, r))
+                .collect()
+        }),
+    };
+    s.finish(r);
+    settings
+}
+
+fn cache_policy(key: String, node: Node, r: &mut Reader) -> Option<CachePolicy> {
+    let Value::Table(_) = node.value else {
+        r.origins.insert(key.clone(), node.origin);
+        let refusal = Refusal::wrong_type(&node.value, "write it as [[serve.cache_policy]]");
+        r.refuse(&key, refusal);
+        return None;
+    };
+    let mut s = Section::of(r, key.clone(), node);
+    let pattern = s.get(r, "match", glob);
+    let cache_control = s.get(r, "cache_control", field_value);
+    for name in ["match", "cache_control"] {
+        if !r.origins.contains_key(&s.key(name)) {
+            r.refuse(&key, Refusal::new(format!("`{name}` is missing"), format!("add `{name}`")));
+        }
+    }
+    s.finish(r);
+    Some(CachePolicy { pattern: pattern?, cache_control: cache_control? })
+}
+
+fn glob(node: Node) -> Result<String, Refusal> {
+    let policy = CachePolicy { pattern: text(node)?, cache_control: String::new() };
+    let fix = "write a pattern over the path, without a leading slash, e.g. \"images/**\"";
+    if policy.pattern.is_empty() || policy.pattern.starts_with('/') {
+        return Err(Refusal::new("this pattern matches no path", fix));
+    }
+    match policy.glob() {
+        Ok(_) => Ok(policy.pattern),
+        Err(e) => Err(Refusal::new(format!("not a pattern: {}", e.kind()), fix)),
+    }
+}
+
+fn field_value(node: Node) -> Result<String, Refusal> {
+    let value = text(node)?;
+    let visible = value.bytes().all(|b| (b' '..0x7f).contains(&b));
+    if visible && !value.is_empty() && value.trim() == value {
+        Ok(value)
+    } else {
+        Err(Refusal::new("not the value of a header field", "write e.g. \"public, max-age=60\""))
+    }
+}
+
+/// One segment of a path.
+fn segment(node: Node) -> Result<String, Refusal> {
+    let segment = text(node)?;
+    match segment.parse::<FilePath>() {
+        Ok(path) if path.segments().count() == 1 => Ok(segment),
+        _ => Err(Refusal::new(
+            "each item is one first path segment",
+            "write names without a slash, e.g. [\"images\", \"images-versioned\"]",
+        )),
+    }
+}
+
+fn address(node: Node) -> Result<SocketAddr, Refusal> {
+    text(node)?.parse().map_err(|_| {
+        Refusal::new(
+            "not an IP address and port",
+            "write e.g. \"127.0.0.1:8080\", \"0.0.0.0:8080\" or \"[::]:8080\"",
+        )
+    })
+}
+
+fn admin(mut s: Section, r: &mut Reader) -> AdminSettings {
+    let listen = s.get(r, "listen", address).unwrap_or(AdminSettings::default().listen);
+    s.finish(r);
+    AdminSettings { listen }
+}

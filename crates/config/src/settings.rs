@@ -1,0 +1,255 @@
+//! `Settings`: what the configuration says, checked, with every default filled in.
+//!
+//! Serialising them gives the form of the file, secrets masked.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::duration;
+use crate::location::{BinaryUrl, DatabaseUrl};
+use crate::mode::Mode;
+use crate::secret::Secret;
+use crate::url_prefix::UrlPrefix;
+
+/// The handler that always exists: metadata derived from the objects of the side's own binarydata
+/// handler; bytes in `[store] default_root`.
+pub const DEFAULT_HANDLER: &str = "default";
+
+/// Everything that is configured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Settings {
+    /// `[store]`
+    pub store: StoreSettings,
+    /// `[metadata_handlers.NAME]` in file order, without `default`.
+    pub metadata_handlers: Handlers<MetadataHandler>,
+    /// `[binarydata_handlers.NAME]` in file order, without `default`.
+    pub binarydata_handlers: Handlers<BinaryHandler>,
+    /// `[serve]`
+    pub serve: ServeSettings,
+    /// `[admin]`
+    pub admin: AdminSettings,
+}
+
+/// `[store]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StoreSettings {
+    /// Name of the metadata handler.
+    pub metadata: String,
+    /// Name of the binarydata handler.
+    pub binarydata: String,
+    /// How old an answer may be that was given without asking the database.
+    #[serde(serialize_with = "duration::serialize")]
+    pub max_staleness: Duration,
+    /// How long deleted bytes stay for readers that have the file open.
+    #[serde(serialize_with = "duration::serialize")]
+    pub delete_grace: Duration,
+    /// Longest silence of a database or a store before a call counts as failed.
+    #[serde(serialize_with = "duration::serialize")]
+    pub io_timeout: Duration,
+    /// Most entries that one directory rename moves.
+    pub rename_dir_max: u32,
+    /// How long soft-deleted files stay restorable; zero deletes at once.
+    #[serde(serialize_with = "duration::serialize")]
+    pub trash: Duration,
+    /// The tree behind the binarydata handler `default`. Absolute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_root: Option<PathBuf>,
+}
+
+impl Default for StoreSettings {
+    fn default() -> Self {
+        Self {
+            metadata: "dfs".to_owned(),
+            binarydata: "nfs".to_owned(),
+            max_staleness: Duration::from_secs(1),
+            delete_grace: Duration::from_secs(60),
+            io_timeout: Duration::from_secs(30),
+            rename_dir_max: 1000,
+            trash: Duration::ZERO,
+            default_root: None,
+        }
+    }
+}
+
+/// Handlers by name, in file order: the first ones are the defaults of migrate-files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Handlers<T>(pub(crate) Vec<(String, T)>);
+
+impl<T> Handlers<T> {
+    /// The handler of that name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&T> {
+        self.iter().find(|(n, _)| *n == name).map(|(_, h)| h)
+    }
+
+    /// Names and handlers in file order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &T)> {
+        self.0.iter().map(|(name, handler)| (&**name, handler))
+    }
+
+    /// The configured names in file order and `default` last, as Ibexa lists them.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.iter().map(|(name, _)| name).chain([DEFAULT_HANDLER])
+    }
+
+    /// The first configured name, else `default`.
+    #[must_use]
+    pub fn first(&self) -> &str {
+        self.names().next().unwrap_or(DEFAULT_HANDLER)
+    }
+}
+
+impl<T: Serialize> Serialize for Handlers<T> {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_map(self.iter())
+    }
+}
+
+/// `[metadata_handlers.NAME]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum MetadataHandler {
+    /// A table in a database.
+    Sql(SqlHandler),
+    /// Derived from the objects of a binarydata handler.
+    Objects {
+        /// Name of the binarydata handler.
+        objects: String,
+    },
+}
+
+/// A table in a database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SqlHandler {
+    /// Where the database is.
+    pub url: DatabaseUrl,
+    /// Password of the user in `url`; not for SQLite.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password: Option<Secret>,
+    /// Name of the base table.
+    pub table: String,
+    /// What stands before every path in the `name` column; outer slashes do not count.
+    pub name_prefix: String,
+}
+
+impl SqlHandler {
+    /// `ezdfsfile`: the table's name up to Ibexa 4.6.
+    pub const TABLE: &str = "ezdfsfile";
+    /// Ibexa's demo sites.
+    pub const NAME_PREFIX: &str = "var/site/storage";
+}
+
+/// `[binarydata_handlers.NAME]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BinaryHandler {
+    /// Where the objects are.
+    pub url: BinaryUrl,
+    /// Make file and directory durable before a publish is answered; `file` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fsync: Option<bool>,
+    /// Permission bits of new files; `file` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file_mode: Option<Mode>,
+    /// Permission bits of new directories; `file` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dir_mode: Option<Mode>,
+    /// URL of the service; `s3` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// Region; `s3` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+}
+
+/// `[serve]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ServeSettings {
+    /// Address of the asset listener.
+    pub listen: SocketAddr,
+    /// Where the assets are in the URL space.
+    pub url_prefix: UrlPrefix,
+    /// First path segments that anyone may read; others need a signature.
+    pub public: Vec<String>,
+    /// What a request may be answered from.
+    pub freshness: Freshness,
+    /// Form of the access log.
+    pub access_log: AccessLog,
+    /// Header fields by path; the first match counts.
+    pub cache_policy: Vec<CachePolicy>,
+}
+
+impl Default for ServeSettings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            url_prefix: UrlPrefix::var_site_storage(),
+            public: vec!["images".to_owned(), "images-versioned".to_owned()],
+            freshness: Freshness::Feed,
+            access_log: AccessLog::Combined,
+            cache_policy: vec![CachePolicy {
+                pattern: "images/**".to_owned(),
+                cache_control:
+                    "public, max-age=60, stale-while-revalidate=600, stale-if-error=86400"
+                        .to_owned(),
+            }],
+        }
+    }
+}
+
+/// What a request may be answered from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Freshness {
+    /// Caches, while the change feed is fresh: at most `max_staleness` old.
+    Feed,
+    /// One primary-key SELECT per request.
+    Strict,
+}
+
+/// Form of the access log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AccessLog {
+    /// The "combined" format of Apache httpd.
+    Combined,
+    /// One JSON object per line.
+    Json,
+    /// None.
+    Off,
+}
+
+/// `[[serve.cache_policy]]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CachePolicy {
+    /// Glob over the path: `*` stays within a segment, `**` does not.
+    #[serde(rename = "match")]
+    pub pattern: String,
+    /// Value of `Cache-Control`.
+    pub cache_control: String,
+}
+
+impl CachePolicy {
+    /// The compiled pattern.
+    ///
+    /// # Errors
+    /// Never for loaded settings: loading compiles it once.
+    pub fn glob(&self) -> Result<globset::Glob, globset::Error> {
+        globset::GlobBuilder::new(&self.pattern).literal_separator(true).build()
+    }
+}
+
+/// `[admin]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AdminSettings {
+    /// Address of the admin listener.
+    pub listen: SocketAddr,
+}
+
+impl Default for AdminSettings {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)) }
+    }
+}

@@ -1,0 +1,77 @@
+//! What only shows when sections are compared.
+
+use crate::reader::{Reader, Refusal, suggestion};
+use crate::settings::{DEFAULT_HANDLER, MetadataHandler, Settings};
+
+/// Handlers that name other handlers, and the tree behind `default`. `names` are all configured
+/// ones, those that could not be read included: one fault is reported once.
+pub(crate) fn handlers(
+    settings: &Settings,
+    metadata: &[String],
+    binarydata: &[String],
+    r: &mut Reader,
+) {
+    for (name, handler) in settings.metadata_handlers.iter() {
+        let MetadataHandler::Objects { objects } = handler else { continue };
+        let key = format!("metadata_handlers.{name}.objects");
+        if objects == DEFAULT_HANDLER {
+            need_default_root(settings, &key, r);
+        } else if !binarydata.contains(objects) {
+            let refusal = Refusal::new(
+                format!("there is no binarydata handler `{objects}`"),
+                suggestion(objects, binarydata),
+            );
+            r.refuse(&key, refusal);
+        }
+    }
+    if settings.store.binarydata == DEFAULT_HANDLER {
+        need_default_root(settings, "store.binarydata", r);
+    }
+    unlike(metadata, "metadata_handlers", r);
+    unlike(binarydata, "binarydata_handlers", r);
+}
+
+fn need_default_root(settings: &Settings, key: &str, r: &mut Reader) {
+    let set = settings.store.default_root.is_some() || r.origins.contains_key("store.default_root");
+    if !set {
+        r.refuse(
+            key,
+            Refusal::new(
+                "the binarydata handler `default` needs a directory",
+                "add `default_root = \"/absolute/directory\"` to [store]",
+            ),
+        );
+    }
+}
+
+/// Names that the environment could not tell apart.
+fn unlike(names: &[String], section: &str, r: &mut Reader) {
+    let form = crate::env::variable_form;
+    for (i, name) in names.iter().enumerate() {
+        if let Some(twin) = names.iter().take(i).find(|n| form(n) == form(name)) {
+            let refusal = Refusal::new(
+                format!("differs from `{twin}` only in case or in - and _"),
+                "rename one of them",
+            );
+            r.refuse(&format!("{section}.{name}"), refusal);
+        }
+    }
+}
+
+/// Two listeners cannot share an address.
+pub(crate) fn listeners(settings: &Settings, r: &mut Reader) {
+    let (serve, admin) = (settings.serve.listen, settings.admin.listen);
+    let same_ip =
+        serve.ip() == admin.ip() || serve.ip().is_unspecified() || admin.ip().is_unspecified();
+    if serve.port() == admin.port() && serve.port() != 0 && same_ip {
+        let key =
+            if r.origins.contains_key("admin.listen") { "admin.listen" } else { "serve.listen" };
+        r.refuse(
+            key,
+            Refusal::new(
+                format!("asset and admin listener share port {}", serve.port()),
+                "give one of them another port",
+            ),
+        );
+    }
+}

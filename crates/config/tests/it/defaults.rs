@@ -1,0 +1,140 @@
+use std::time::Duration;
+
+use ezdfs_config::{
+    AccessLog, CachePolicy, Database, Freshness, MetadataHandler, Mode, Origin, Storage,
+};
+
+use crate::site::{FULL, Site};
+
+#[test]
+fn without_any_file_there_are_dfs_and_nfs_in_the_data_directory() {
+    let site = Site::bare();
+    let loaded = site.load().unwrap();
+    let data = site.dir.path().join("data");
+    assert_eq!((loaded.file, &loaded.data_dir), (None, &data));
+
+    let s = loaded.settings;
+    assert_eq!((&*s.store.metadata, &*s.store.binarydata), ("dfs", "nfs"));
+    assert_eq!(s.metadata_handlers.names().collect::<Vec<_>>(), ["dfs", "default"]);
+    assert_eq!(s.binarydata_handlers.names().collect::<Vec<_>>(), ["nfs", "default"]);
+    let Some(MetadataHandler::Sql(dfs)) = s.metadata_handlers.get("dfs") else { panic!("no dfs") };
+    assert_eq!(dfs.url.database, Database::Sqlite(data.join("ezdfs.db")));
+    assert_eq!((&*dfs.table, &*dfs.name_prefix), ("ezdfsfile", "var/site/storage"));
+    assert_eq!(dfs.password, None);
+    let nfs = s.binarydata_handlers.get("nfs").unwrap();
+    assert_eq!(nfs.url.storage, Storage::File(data.join("files")));
+    assert_eq!(nfs.fsync, Some(true));
+    assert_eq!((nfs.file_mode, nfs.dir_mode), (Some(Mode::FILE), Some(Mode::DIR)));
+}
+
+#[test]
+fn defaults_are_those_of_the_documentation() {
+    for site in [Site::bare(), Site::new("")] {
+        let s = site.load().unwrap().settings;
+        assert_eq!(s.store.max_staleness, Duration::from_secs(1));
+        assert_eq!(s.store.delete_grace, Duration::from_secs(60));
+        assert_eq!(s.store.io_timeout, Duration::from_secs(30));
+        assert_eq!(s.store.rename_dir_max, 1000);
+        assert_eq!(s.store.trash, Duration::ZERO);
+        assert_eq!(s.store.default_root, None);
+        assert_eq!(s.serve.listen.to_string(), "127.0.0.1:8080");
+        assert_eq!(s.serve.url_prefix.as_str(), "/var/site/storage/");
+        assert_eq!(s.serve.public, ["images", "images-versioned"]);
+        assert_eq!((s.serve.freshness, s.serve.access_log), (Freshness::Feed, AccessLog::Combined));
+        assert_eq!(
+            s.serve.cache_policy,
+            [CachePolicy {
+                pattern: "images/**".to_owned(),
+                cache_control:
+                    "public, max-age=60, stale-while-revalidate=600, stale-if-error=86400"
+                        .to_owned(),
+            }]
+        );
+        assert_eq!(s.admin.listen.to_string(), "127.0.0.1:8081");
+    }
+}
+
+#[test]
+fn every_key_is_read() {
+    let site = Site::new(FULL);
+    let loaded = site.load().unwrap();
+    let s = &loaded.settings;
+    assert_eq!((&*s.store.metadata, &*s.store.binarydata), ("main", "local"));
+    assert_eq!(s.store.max_staleness, Duration::from_secs(2));
+    assert_eq!(s.store.delete_grace, Duration::from_secs(30));
+    assert_eq!(s.store.io_timeout, Duration::from_secs(10));
+    assert_eq!(s.store.rename_dir_max, 500);
+    assert_eq!(s.store.trash, Duration::from_secs(7 * 86_400));
+    assert_eq!(s.store.default_root, Some("/srv/site/var/site/storage".into()));
+
+    let Some(MetadataHandler::Sql(main)) = s.metadata_handlers.get("main") else { panic!() };
+    assert_eq!(main.url.as_str(), "mysql://dfs@db1:3306/ezdfs");
+    assert_eq!(main.url.database, Database::Mysql);
+    assert_eq!((&*main.table, &*main.name_prefix), ("ibexa_dfs_file", "var/storage"));
+    assert_eq!(main.password.as_ref().unwrap().to_string(), "{ env = \"DFS_DB_PASSWORD\" }");
+    let objects = s.metadata_handlers.get("aws_s3").unwrap();
+    assert_eq!(objects, &MetadataHandler::Objects { objects: "aws_s3".to_owned() });
+
+    let local = s.binarydata_handlers.get("local").unwrap();
+    assert_eq!(local.url.storage, Storage::File("/mnt/nfs/var/storage".into()));
+    assert_eq!(local.fsync, Some(false));
+    assert_eq!(local.file_mode.map(Mode::bits), Some(0o664));
+    assert_eq!(local.dir_mode.map(Mode::bits), Some(0o775));
+    let s3 = s.binarydata_handlers.get("aws_s3").unwrap();
+    let prefix = ezdfs_core::KeyPrefix::new("prefix").unwrap();
+    assert_eq!(s3.url.storage, Storage::S3 { bucket: "my-bucket".to_owned(), prefix });
+    assert_eq!(s3.endpoint.as_deref(), Some("https://s3.eu-west-1.amazonaws.com"));
+    assert_eq!(s3.region.as_deref(), Some("eu-west-1"));
+    assert_eq!((s3.fsync, s3.file_mode, s3.dir_mode), (None, None, None));
+
+    assert_eq!(s.serve.listen.to_string(), "0.0.0.0:80");
+    assert_eq!(s.serve.url_prefix.as_str(), "https://static.example.com/files/");
+    assert_eq!(s.serve.public, ["images"]);
+    assert_eq!((s.serve.freshness, s.serve.access_log), (Freshness::Strict, AccessLog::Json));
+    let policies: Vec<_> =
+        s.serve.cache_policy.iter().map(|p| (&*p.pattern, &*p.cache_control)).collect();
+    assert_eq!(
+        policies,
+        [("images/_aliases/**", "public, max-age=31536000, immutable"), ("**", "no-cache"),]
+    );
+    assert_eq!(s.admin.listen.to_string(), "[::1]:9090");
+
+    assert_eq!(loaded.origin("store.metadata"), Origin::File(3));
+    assert_eq!(loaded.origin("serve.cache_policy[1].match"), Origin::File(44));
+    assert_eq!(loaded.origin("store.nothing"), Origin::Default);
+}
+
+#[test]
+fn handlers_keep_file_order() {
+    let site = Site::new(
+        "
+        store.metadata = 'z'
+        store.binarydata = 'b'
+        [metadata_handlers.z]
+        url = 'sqlite:z.db'
+        [binarydata_handlers.b]
+        url = 'memory:'
+        [metadata_handlers.a]
+        url = 'sqlite:a.db'
+        [metadata_handlers.m]
+        objects = 'b'
+        [binarydata_handlers.a]
+        url = 'memory:'
+        ",
+    )
+    .env(&[("EZDFS__METADATA_HANDLERS__B__URL", "sqlite:b.db")]);
+    let s = site.load().unwrap().settings;
+    assert_eq!(s.metadata_handlers.names().collect::<Vec<_>>(), ["z", "a", "m", "b", "default"]);
+    assert_eq!(s.binarydata_handlers.names().collect::<Vec<_>>(), ["b", "a", "default"]);
+    assert_eq!((s.metadata_handlers.first(), s.binarydata_handlers.first()), ("z", "b"));
+}
+
+#[test]
+fn default_is_a_handler_on_both_sides() {
+    let site = Site::new(
+        "[store]\nmetadata = 'default'\nbinarydata = 'default'\ndefault_root = '/srv/tree'\n",
+    );
+    let s = site.load().unwrap().settings;
+    assert_eq!((&*s.store.metadata, &*s.store.binarydata), ("default", "default"));
+    assert_eq!(s.metadata_handlers.get("default"), None);
+}

@@ -1,0 +1,137 @@
+use std::sync::Arc;
+
+use ezdfs_config::{open_binary, open_metadata, open_side};
+use ezdfs_core::{Clock, ErrorKind, SystemClock};
+
+use crate::site::{FULL, Site};
+
+fn clock() -> Arc<dyn Clock> {
+    Arc::new(SystemClock)
+}
+
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn the_defaults_open_in_a_data_directory_that_does_not_exist_yet() {
+    let site = Site::bare();
+    let loaded = site.load().unwrap();
+    let side = open_side(&loaded, "dfs", "nfs", &clock()).await.unwrap();
+    let data = site.dir.path().join("data");
+    assert!(data.join("ezdfs.db").is_file());
+    assert_eq!(side.binary.local.unwrap().root(), data.join("files"));
+    assert_eq!(side.metadata.prefix().as_str(), "var/site/storage");
+    assert!(side.metadata.is_separate());
+    assert!(side.metadata.describe().contains("ezdfsfile"));
+}
+
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn settings_reach_the_handlers() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let site = Site::new(
+        "[metadata_handlers.dfs]\nurl = 'sqlite:sub/x.db'\ntable = 'ibexa_dfs_file'\nname_prefix = 'p'
+         [binarydata_handlers.nfs]\nurl = 'file:a/b%20c'\nfile_mode = '0640'\ndir_mode = '0750'",
+    );
+    let loaded = site.load().unwrap();
+    let side = open_side(&loaded, "dfs", "nfs", &clock()).await.unwrap();
+    assert!(side.metadata.describe().contains("ibexa_dfs_file"));
+    assert_eq!(side.metadata.prefix().as_str(), "p");
+    let root = site.dir.path().join("data").join("a").join("b c");
+    let mode = std::fs::metadata(root.join(".ezdfs")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o750);
+}
+
+#[tokio::test]
+async fn a_directory_elsewhere_must_exist() {
+    let site = Site::bare();
+    let tree = site.dir.path().join("tree");
+    std::fs::write(
+        site.file(),
+        format!(
+            "[store]\nmetadata = 'default'\nbinarydata = 'default'\ndefault_root = '{0}'\n\
+             [binarydata_handlers.nfs]\nurl = 'file://{0}'\n",
+            tree.display()
+        ),
+    )
+    .unwrap();
+    let loaded = site.load().unwrap();
+    for (name, line, key) in
+        [("default", 4, "store.default_root"), ("nfs", 6, "binarydata_handlers.nfs.url")]
+    {
+        let error = open_binary(&loaded, name).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+        let place = format!("{}:{line}: `{key}`: ", site.file().display());
+        assert!(error.to_string().starts_with(&place), "{error}");
+    }
+    assert!(!tree.exists());
+    std::fs::create_dir(&tree).unwrap();
+    let side = open_side(&loaded, "default", "default", &clock()).await.unwrap();
+    assert_eq!(side.binary.local.unwrap().root(), tree);
+    assert!(!side.metadata.is_separate());
+}
+
+#[tokio::test]
+async fn metadata_is_derived_from_the_very_store_beside_it() {
+    use ezdfs_core::FilePath;
+    use object_store::ObjectStoreExt as _;
+
+    let site = Site::new(
+        "[store]\nmetadata = 'm'\nbinarydata = 'mem'
+         [metadata_handlers.m]\nobjects = 'mem'
+         [binarydata_handlers.mem]\nurl = 'memory:///p'",
+    );
+    let loaded = site.load().unwrap();
+    let path: FilePath = "images/a.png".parse().unwrap();
+    for metadata in ["m", "default"] {
+        let side = open_side(&loaded, metadata, "mem", &clock()).await.unwrap();
+        let key = side.binary.prefix.key(&path, 1024).unwrap();
+        assert_eq!(key.as_ref(), "p/images/a.png");
+        side.binary.store.put(&key, "x".into()).await.unwrap();
+        let record = side.metadata.record(&path).await.unwrap();
+        assert_eq!(record.base.map(|b| b.size), Some(1), "{metadata}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_opened_names_key_line_and_fix() {
+    let site = Site::new(FULL);
+    let loaded = site.load().unwrap();
+    let file = site.file();
+    let memory = Site::new("binarydata_handlers.nfs.url = 'memory:'").load().unwrap();
+    let memory = open_binary(&memory, "nfs").await.unwrap();
+    let metadata = |name| {
+        let (loaded, memory) = (&loaded, &memory);
+        async move { open_metadata(loaded, name, ("nfs", memory), &clock()).await.unwrap_err() }
+    };
+    for (error, text) in [
+        (
+            metadata("main").await,
+            format!(
+                "{}:13: `metadata_handlers.main.url`: this build has no mysql handler yet; use",
+                file.display()
+            ),
+        ),
+        (
+            open_binary(&loaded, "aws_s3").await.unwrap_err(),
+            format!(
+                "{}:28: `binarydata_handlers.aws_s3.url`: this build has no s3 handler yet; use",
+                file.display()
+            ),
+        ),
+        (metadata("aws_s3").await, "this build has no s3 handler yet".to_owned()),
+        (
+            metadata("mian").await,
+            "`metadata_handlers`: there is no handler `mian`; did you mean `main`?".to_owned(),
+        ),
+        (
+            open_binary(&loaded, "xyz").await.unwrap_err(),
+            "there is no handler `xyz`; known here: `local`, `aws_s3`, `default`".to_owned(),
+        ),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+        assert!(error.to_string().contains(&text), "{error}\n{text}");
+    }
+    let bare = Site::bare().load().unwrap();
+    let error = open_binary(&bare, "default").await.unwrap_err();
+    assert!(error.to_string().contains("add `default_root ="), "{error}");
+}

@@ -1,0 +1,107 @@
+//! A directory with an `ezdfs.toml`, and an environment of its own.
+
+use std::path::PathBuf;
+
+use ezdfs_config::{Environment, Loaded, Problem, Problems, Sources, load};
+
+pub struct Site {
+    pub dir: tempfile::TempDir,
+    pub sources: Sources,
+}
+
+impl Site {
+    /// A site with that configuration.
+    pub fn new(toml: &str) -> Self {
+        let site = Self::bare();
+        std::fs::write(site.file(), toml).unwrap();
+        site
+    }
+
+    /// A site without a configuration.
+    pub fn bare() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let sources = Sources {
+            config: None,
+            data_dir: Some(dir.path().join("data")),
+            env: Environment::default(),
+            candidates: vec![dir.path().join("ezdfs.toml")],
+        };
+        Self { dir, sources }
+    }
+
+    pub fn env(mut self, vars: &[(&str, &str)]) -> Self {
+        self.sources.env = vars.iter().copied().collect();
+        self
+    }
+
+    pub fn file(&self) -> PathBuf {
+        self.dir.path().join("ezdfs.toml")
+    }
+
+    pub fn load(&self) -> Result<Loaded, Problems> {
+        load(&self.sources)
+    }
+
+    pub fn problems(&self) -> Vec<Problem> {
+        self.load().expect_err("a problem").0
+    }
+}
+
+/// One handler of each side, so that a test needs to write only what it is about.
+pub const SIDES: &str = "
+[metadata_handlers.dfs]
+url = \"sqlite:ezdfs.db\"
+[binarydata_handlers.nfs]
+url = \"file:///srv/nfs\"
+";
+
+/// Every key at once, with values that differ from the defaults.
+pub const FULL: &str = r#"
+[store]
+metadata = "main"
+binarydata = "local"
+max_staleness = "2s"
+delete_grace = "30s"
+io_timeout = "10s"
+rename_dir_max = 500
+trash = "7d"
+default_root = "/srv/site/var/site/storage"
+
+[metadata_handlers.main]
+url = "mysql://dfs@db1:3306/ezdfs"
+password = { env = "DFS_DB_PASSWORD" }
+table = "ibexa_dfs_file"
+name_prefix = "var/storage"
+
+[metadata_handlers.aws_s3]
+objects = "aws_s3"
+
+[binarydata_handlers.local]
+url = "file:///mnt/nfs/var/storage"
+fsync = false
+file_mode = "0664"
+dir_mode = "0775"
+
+[binarydata_handlers.aws_s3]
+url = "s3://my-bucket/prefix"
+endpoint = "https://s3.eu-west-1.amazonaws.com"
+region = "eu-west-1"
+
+[serve]
+listen = "0.0.0.0:80"
+url_prefix = "https://static.example.com/files"
+public = ["images"]
+freshness = "strict"
+access_log = "json"
+
+[[serve.cache_policy]]
+match = "images/_aliases/**"
+cache_control = "public, max-age=31536000, immutable"
+
+[[serve.cache_policy]]
+match = "**"
+cache_control = "no-cache"
+
+[admin]
+listen = "[::1]:9090"
+"#;
