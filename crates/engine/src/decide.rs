@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use ezdfs_core::{
-    Entry, FileMeta, FilePath, Intent, IntentState, NewFile, Pin, Record, Timestamp, Work,
+    BaseRow, Entry, FileMeta, FilePath, Intent, IntentId, IntentKind, NewFile, Pin, Record,
+    Timestamp, Work,
 };
 
 use crate::binary::ObjectInfo;
@@ -19,7 +20,7 @@ pub struct Found {
     pub record: Record,
     /// Its object.
     pub object: Option<ObjectInfo>,
-    /// Other pending rows of the path: ended ones, and queued reaps.
+    /// Other pending rows of the path: ended work, and queued reaps.
     pub intents: Vec<Intent>,
     /// Store time as near as this node knows it.
     pub now: Timestamp,
@@ -33,8 +34,9 @@ pub enum Decision {
     /// Rows and object agree, or there is nothing that a repair may touch: a row without bytes
     /// and bytes without a row are for fsck to report.
     Leave,
-    /// The object is a version that was being published: its rows are written.
-    RollForward(Box<NewFile>),
+    /// The object is a version that was being published: its rows are written, and the pending row
+    /// that told of it is forgotten, so that a later delete of that version is not undone.
+    RollForward(Box<NewFile>, IntentId),
     /// The object is the version of the row under a new pin.
     Repin(Pin),
     /// The object may be the version of the row: its digest decides between `Repin` and `Adopt`.
@@ -51,56 +53,72 @@ pub enum Decision {
 #[must_use]
 pub fn decide(found: &Found) -> Decision {
     let Some(object) = &found.object else { return Decision::Leave };
-    let file = found.record.file(&found.path);
-    if let Some(file) = &file {
-        if file.pin.is_some() && file.pin == object.pin {
-            return Decision::Leave;
-        }
-        // Same version, other pin: the object was copied within the store (rename, restore).
-        if let (Some(token), Some(pin)) = (file.token, &object.pin)
-            && object.token == Some(token)
-        {
-            return Decision::Repin(pin.clone());
-        }
-    }
-    if found.intents.iter().any(|i| is_reap_of(i, object)) {
-        return Decision::Doomed;
-    }
-    let old_mtime = match found.record.entry(&found.path, found.now) {
-        Some(Entry::Directory(_)) => return Decision::Leave,
-        Some(Entry::File(f)) => Some(f.mtime),
-        None => None,
-    };
-    if let Some(file) = found.intents.iter().find_map(|i| version_of(i, object, old_mtime)) {
-        return Decision::RollForward(Box::new(file));
-    }
-    let Some(file) = file.filter(|f| f.witness.mtime > 0 && !f.witness.expired) else {
-        // No visible row: a foreign create that has written its bytes first, or an orphan.
+    let entry = found.record.entry(&found.path, found.now);
+    if matches!(entry, Some(Entry::Directory(_))) {
         return Decision::Leave;
+    }
+    let row = found.record.file(&found.path);
+    // Agreement counts for soft-deleted rows too: they must not be revived.
+    if row.as_ref().is_some_and(|f| f.pin.is_some() && f.pin == object.pin) {
+        return Decision::Leave;
+    }
+    let visible = found.record.base.as_ref().is_some_and(BaseRow::visible);
+    let row = row.filter(|_| visible);
+    // Same version, other pin: the object was copied within the store (rename, restore).
+    if let Some(row) = &row
+        && row.token.is_some()
+        && row.token == object.token
+    {
+        return object.pin.clone().map_or(Decision::Leave, Decision::Repin);
+    }
+    let old_mtime = row.as_ref().map(|f| f.mtime);
+    let version = |by: fn(&Intent, &ObjectInfo) -> bool| {
+        let intent = found.intents.iter().find(|i| by(i, object))?;
+        let file = version_of(intent, object, old_mtime)?;
+        Some(Decision::RollForward(Box::new(file), intent.id))
     };
-    foreign(found, object, &file)
+    // A token is of one version only. A pin can come again: the etag of S3 is made of the bytes.
+    if let Some(forward) = version(is_by_token) {
+        return forward;
+    }
+    let unknown = row.as_ref().filter(|f| f.pin.is_none() && f.size == object.size);
+    if found.intents.iter().any(|i| is_reap_of(i, object)) {
+        // A foreign writer revived the row of a soft-deleted file: the bytes are its own.
+        return match (unknown, &object.pin) {
+            (Some(_), Some(pin)) => Decision::Repin(pin.clone()),
+            _ => Decision::Doomed,
+        };
+    }
+    if let Some(forward) = version(is_by_pin) {
+        return forward;
+    }
+    match row {
+        Some(row) => foreign(found, object, &row),
+        // A foreign create that has written its bytes first, or an orphan.
+        None => Decision::Leave,
+    }
 }
 
 /// An object of no known version under a visible row.
-fn foreign(found: &Found, object: &ObjectInfo, file: &FileMeta) -> Decision {
-    if file.pin.is_none() && file.size == object.size {
+fn foreign(found: &Found, object: &ObjectInfo, row: &FileMeta) -> Decision {
+    if row.pin.is_none() && row.size == object.size {
         return object.pin.clone().map_or(Decision::Leave, Decision::Repin);
     }
     if found.now.since(object.mtime) < found.settle {
         return Decision::NotSettled;
     }
-    if file.size == object.size
+    if row.size == object.size
         && let Some(pin) = &object.pin
     {
-        if file.sha256.is_some() {
+        if row.sha256.is_some() {
             return Decision::Compare(pin.clone());
         }
         // After a restore or an NFS fail-over every pin differs; size and mtime do not.
-        if file.mtime.secs() == object.mtime.secs() {
+        if row.mtime.secs() == object.mtime.secs() {
             return Decision::Repin(pin.clone());
         }
     }
-    Decision::Adopt(Box::new(adopted(file, object)))
+    Decision::Adopt(Box::new(adopted(row, object)))
 }
 
 /// The version that an object of unknown origin makes of a row: its own size and mtime, no digest,
@@ -150,20 +168,20 @@ fn is_reap_of(intent: &Intent, object: &ObjectInfo) -> bool {
     }
 }
 
-/// The version that a publish was making, if this is its object.
+fn is_by_token(intent: &Intent, object: &ObjectInfo) -> bool {
+    intent.work.kind() == IntentKind::Publish && object.token == Some(intent.token)
+}
+
+fn is_by_pin(intent: &Intent, object: &ObjectInfo) -> bool {
+    matches!(&intent.work, Work::Publish { pin: Some(pin), .. } if Some(pin) == object.pin.as_ref())
+}
+
+/// The version that a publish was making, whose object this is.
 fn version_of(intent: &Intent, object: &ObjectInfo, old: Option<Timestamp>) -> Option<NewFile> {
-    let Work::Publish { size, sha256, datatype, mtime, expires, pin } = &intent.work else {
+    let Work::Publish { size, sha256, datatype, mtime, expires, .. } = &intent.work else {
         return None;
     };
-    if intent.state == IntentState::Queued {
-        return None;
-    }
-    let by_token = object.token == Some(intent.token);
-    let by_pin = pin.is_some() && *pin == object.pin;
-    if *size != object.size || !(by_token || by_pin) {
-        return None;
-    }
-    Some(NewFile {
+    (*size == object.size).then(|| NewFile {
         size: *size,
         mtime: mtime::rolled(*mtime, old),
         datatype: datatype.clone(),

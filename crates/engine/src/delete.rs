@@ -26,8 +26,8 @@ impl FileService {
             return self.inner.binary.delete(&self.inner.binary.key(path)?).await;
         }
         let intent = self.intent(path, self.inner.entropy.token(), Work::Delete);
-        let held = self.hold(&[intent]).await?;
-        let deleted = self.delete_held(path, precondition, &held).await;
+        let mut held = self.hold(&[intent]).await?;
+        let deleted = self.delete_held(path, precondition, &mut held).await;
         self.release(held, false).await;
         deleted
     }
@@ -36,17 +36,27 @@ impl FileService {
         &self,
         path: &FilePath,
         precondition: &Precondition,
-        held: &Held,
+        held: &mut Held,
     ) -> Result<()> {
         let mut tries = 0;
         loop {
-            let record = self.check_delete(path, precondition).await?;
-            let doomed = self.doom(path, &record, held.token).await?;
+            let record = match self.check_delete(path, precondition).await {
+                Err(e) if e.kind() == ErrorKind::NotFound => {
+                    self.remove_orphan(path, held).await?;
+                    return Err(e);
+                }
+                other => other?,
+            };
+            let now = self.inner.metadata.now().await?;
+            let doomed = self.doom(path, &record, held.token, now).await?;
             let change = Change::new()
                 .guard(Guard::Holds(held.token))
                 .guard(Guard::Unchanged { path: path.clone(), witness: record.witness() });
             match self.inner.metadata.apply(doomed.ops(change, path)).await {
-                Ok(()) => return self.remove_bytes(path, &doomed).await,
+                Ok(()) => {
+                    self.remove_bytes(path, &doomed, held).await;
+                    return Ok(());
+                }
                 Err(e) if e.kind() == ErrorKind::Stale && tries < TRIES => tries += 1,
                 Err(e) => return Err(e),
             }
@@ -63,9 +73,6 @@ impl FileService {
             Some(Entry::Directory(_)) => Err(is_directory(path)),
             None => {
                 precondition.check(None)?;
-                if record.base.is_none() {
-                    self.remove_orphan(path).await?;
-                }
                 Err(ezdfs_core::Error::not_found(path))
             }
         }
@@ -73,38 +80,47 @@ impl FileService {
 
     /// Tolerant mode of Ibexa: a delete of a path without row removes its bytes and still says
     /// "not found" (check 20 of ibexa-dfs.md). Bytes that are too young stay: their foreign
-    /// writer is about to write the row.
-    async fn remove_orphan(&self, path: &FilePath) -> Result<()> {
+    /// writer is about to write the row. So do those that a reap takes away in its time.
+    async fn remove_orphan(&self, path: &FilePath, held: &Held) -> Result<()> {
+        if self.inner.metadata.record(path).await?.base.is_some() {
+            return Ok(());
+        }
         let key = self.inner.binary.key(path)?;
         let Some(object) = self.inner.binary.head(&key).await? else { return Ok(()) };
-        if self.inner.clock.now().since(object.mtime) >= self.inner.options.settle {
-            self.remove_unnamed(path, object.pin.as_ref()).await;
+        let is_young = self.inner.clock.now().since(object.mtime) < self.inner.options.settle;
+        if !is_young && self.reaps_of(path, object.pin.as_ref()).await?.is_empty() {
+            self.remove_unnamed(path, object.pin.as_ref(), held).await;
         }
         Ok(())
     }
 
-    /// What is to become of a version that is being deleted.
+    /// What is to become of a version that is being deleted at `now`.
     pub(crate) async fn doom(
         &self,
         path: &FilePath,
         record: &Record,
         token: Token,
+        now: Timestamp,
     ) -> Result<Doomed> {
         let options = &self.inner.options;
-        let pin = match record.file(path).and_then(|f| f.pin) {
+        let known = record.file(path).and_then(|f| f.pin);
+        let is_pinned = known.is_some();
+        let pin = match known {
             Some(pin) => Some(pin),
             None => {
                 self.inner.binary.head(&self.inner.binary.key(path)?).await?.and_then(|o| o.pin)
             }
         };
-        let now = self.inner.metadata.now().await?;
+        let soft = !options.trash.is_zero();
         let not_before = now.plus(options.delete_grace.max(options.trash));
         let key = self.reap_key(path, token)?;
         Ok(Doomed {
             reap: self.reap_intent(path, token, key.to_string(), pin.clone(), not_before),
             key,
+            set_pin: pin.clone().filter(|_| soft && !is_pinned),
             pin,
-            soft: !options.trash.is_zero(),
+            soft,
+            moves: self.inner.binary.capabilities.atomic_rename,
         })
     }
 
@@ -120,16 +136,31 @@ impl FileService {
         Intent { state: IntentState::Queued, ..self.intent(path, token, work) }
     }
 
-    /// The bytes after the row. A fault here is not the caller's: the reap row finishes it.
-    pub(crate) async fn remove_bytes(&self, path: &FilePath, doomed: &Doomed) -> Result<()> {
-        if doomed.soft {
-            return Ok(());
+    /// The bytes after the row. A fault here is not the caller's: the reap row finishes it. Nor is
+    /// a hold that was lost after a pause: another version may be in place by now.
+    pub(crate) async fn remove_bytes(&self, path: &FilePath, doomed: &Doomed, held: &mut Held) {
+        if doomed.stays_in_place() {
+            return;
+        }
+        match self.refresh(held).await {
+            Ok(()) => self.move_one(path, doomed).await,
+            Err(e) => left_in_place(path, &e),
+        }
+    }
+
+    /// The same for a caller that has just refreshed its hold.
+    pub(crate) async fn move_one(&self, path: &FilePath, doomed: &Doomed) {
+        if doomed.stays_in_place() {
+            return;
         }
         if let Err(e) = self.to_limbo(path, &doomed.key, doomed.pin.as_ref()).await {
-            tracing::warn!(%path, error = %e, "deleted bytes are still in place; the reaper takes them away");
+            left_in_place(path, &e);
         }
-        Ok(())
     }
+}
+
+fn left_in_place(path: &FilePath, e: &ezdfs_core::Error) {
+    tracing::warn!(%path, error = %e, "deleted bytes are still in place; the reaper takes them away");
 }
 
 /// A version that is being deleted: what is queued for its bytes.
@@ -138,12 +169,24 @@ pub(crate) struct Doomed {
     reap: Intent,
     key: object_store::path::Path,
     pin: Option<Pin>,
+    /// The pin is new to the row: the reap recognises a soft-deleted row by it.
+    set_pin: Option<Pin>,
     soft: bool,
+    /// The store moves deleted objects to limbo.
+    moves: bool,
 }
 
 impl Doomed {
+    /// Nothing to move: the bytes can still be restored, or only their reap may touch them.
+    fn stays_in_place(&self) -> bool {
+        self.soft || !self.moves
+    }
+
     /// Row out, reap in.
-    pub(crate) fn ops(&self, change: Change, path: &FilePath) -> Change {
+    pub(crate) fn ops(&self, mut change: Change, path: &FilePath) -> Change {
+        if let Some(pin) = &self.set_pin {
+            change = change.op(Op::SetPin { path: path.clone(), pin: pin.clone() });
+        }
         let row = if self.soft { Op::HideFile(path.clone()) } else { Op::RemoveFile(path.clone()) };
         change.op(row).op(Op::AddIntent(self.reap.clone()))
     }

@@ -1,8 +1,8 @@
 //! Directory delete: keyset batches over the exact prefix, counted; running it again resumes it.
 
 use ezdfs_core::{Change, DirPath, ErrorKind, FilePath, Guard, Intent, Op, Record, Result, Work};
-use futures::{StreamExt as _, TryStreamExt as _};
 
+use crate::delete::Doomed;
 use crate::hold::Held;
 use crate::precondition::Precondition;
 use crate::service::FileService;
@@ -102,6 +102,7 @@ impl FileService {
         let mut change = Change::new().guard(Guard::Holds(held.token));
         let mut doomed = Vec::with_capacity(files.len());
         let mut visible = 0;
+        let now = self.inner.metadata.now().await?;
         for (path, record) in files {
             let hidden = record.base.as_ref().is_none_or(|b| !b.visible());
             visible += u64::from(!hidden);
@@ -109,17 +110,24 @@ impl FileService {
                 // In the trash already: its own reap row ends it.
                 continue;
             }
-            let one = self.doom(&path, &record, self.inner.entropy.token()).await?;
+            let one = self.doom(&path, &record, self.inner.entropy.token(), now).await?;
             change = one.ops(change, &path);
             doomed.push((path, one));
         }
         self.inner.metadata.apply(change).await?;
-        futures::stream::iter(&doomed)
-            .map(|(path, one)| self.remove_bytes(path, one))
-            .buffer_unordered(AT_ONCE)
-            .try_collect::<Vec<()>>()
-            .await?;
+        self.move_doomed(&doomed, held).await;
         Ok(visible)
+    }
+
+    /// The objects of a batch, some at once, as long as the hold lasts: the reaper does the rest.
+    async fn move_doomed(&self, doomed: &[(FilePath, Doomed)], held: &mut Held) {
+        for some in doomed.chunks(AT_ONCE) {
+            if let Err(e) = self.refresh(held).await {
+                tracing::warn!(error = %e, "deleted bytes are still in place; the reaper takes them away");
+                return;
+            }
+            futures::future::join_all(some.iter().map(|(path, one)| self.move_one(path, one))).await;
+        }
     }
 
     /// Directory delete where the objects are the only truth.

@@ -13,11 +13,23 @@ impl FileService {
         let token = self.inner.entropy.token();
         let not_before = self.inner.metadata.now().await?.plus(self.inner.options.delete_grace);
         let key = self.reap_key(path, token)?.to_string();
-        let change = Change::new()
+        let (pin, set_pin) = match file.pin {
+            Some(pin) => (Some(pin), None),
+            None => {
+                let object = self.inner.binary.head(&self.inner.binary.key(path)?).await?;
+                let pin = object.and_then(|o| o.pin);
+                (pin.clone(), pin)
+            }
+        };
+        let mut change = Change::new()
             .guard(Guard::Unchanged { path: path.clone(), witness: Some(file.witness) })
-            .guard(Guard::Free { path: path.clone(), subtree: false })
+            .guard(Guard::Free { path: path.clone(), subtree: false });
+        if let Some(pin) = set_pin {
+            change = change.op(Op::SetPin { path: path.clone(), pin });
+        }
+        let change = change
             .op(Op::HideFile(path.clone()))
-            .op(Op::AddIntent(self.reap_intent(path, token, key, file.pin, not_before)));
+            .op(Op::AddIntent(self.reap_intent(path, token, key, pin, not_before)));
         match self.inner.metadata.apply(change).await {
             Ok(()) => Ok(true),
             Err(e) if matches!(e.kind(), ErrorKind::Stale | ErrorKind::Busy) => Ok(false),

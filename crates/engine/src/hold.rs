@@ -13,6 +13,8 @@ use crate::service::FileService;
 /// First pause while another holder is waited for; doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+/// How many abandoned holders are rolled forward even after the wait is over.
+const ROLLS: u32 = 16;
 
 /// A path, or both ends of a rename, held by this process until the lease ends.
 ///
@@ -47,21 +49,39 @@ impl FileService {
     /// # Errors
     /// [`ErrorKind::Busy`] when a live holder outlasts the wait.
     pub(crate) async fn hold(&self, intents: &[Intent]) -> Result<Held> {
-        let token = intents.first().map_or_else(|| self.inner.entropy.token(), |i| i.token);
+        self.hold_as_of(|| intents.to_vec()).await
+    }
+
+    /// The same for rows that tell the time, which are made anew after each wait.
+    ///
+    /// # Errors
+    /// As [`Self::hold`].
+    pub(crate) async fn hold_as_of(
+        &self,
+        intents: impl Fn() -> Vec<Intent> + Send + Sync,
+    ) -> Result<Held> {
         let deadline = self.inner.clock.boot() + self.inner.options.io_timeout;
         let mut pause = FIRST_PAUSE;
+        let mut rolled = 0;
         loop {
             let taken_at = self.inner.clock.boot();
-            match self.inner.metadata.hold(intents, self.inner.options.lease).await? {
+            let intents = intents();
+            match self.inner.metadata.hold(&intents, self.inner.options.lease).await? {
                 Hold::Held => {
+                    let token =
+                        intents.first().map_or_else(|| self.inner.entropy.token(), |i| i.token);
                     return Ok(Held { token, lease_end: taken_at + self.inner.options.lease });
                 }
                 Hold::Busy(holder) => {
+                    let is_late = self.inner.clock.boot() >= deadline;
                     if self.is_abandoned(&holder).await? {
                         self.roll_forward(&holder).await?;
-                        continue;
+                        rolled += 1;
+                        if !is_late || rolled < ROLLS {
+                            continue;
+                        }
                     }
-                    if self.inner.clock.boot() >= deadline {
+                    if is_late {
                         return Err(busy(&holder));
                     }
                     tokio::time::sleep(pause + self.inner.entropy.jitter(pause)).await;

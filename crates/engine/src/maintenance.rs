@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use ezdfs_core::{Intent, IntentState, Result};
+use ezdfs_core::{Change, Intent, IntentState, Op, Result, Work};
 
 use crate::reap::Reaped;
 use crate::service::FileService;
@@ -95,32 +95,48 @@ impl FileService {
         let mut tried = HashSet::new();
         loop {
             let now = self.inner.metadata.now().await?;
-            let due = self.inner.metadata.due(IntentState::Queued, now, BATCH).await?;
-            let fresh: Vec<_> = due.into_iter().filter(|i| tried.insert(i.id)).collect();
+            // Reaps that cannot be carried out now must not hide those behind them.
+            let limit = u32::try_from(tried.len()).unwrap_or(u32::MAX).saturating_add(BATCH);
+            let due = self.inner.metadata.due(IntentState::Queued, now, limit).await?;
+            let fresh: Vec<_> = due.into_iter().filter(|i| !tried.contains(&i.id)).collect();
             if fresh.is_empty() {
                 return Ok(());
             }
             for intent in &fresh {
-                let reaped = self.reap(intent).await.map(|r| r == Reaped::Removed);
-                done.count(reaped, intent, |d| &mut d.reaped);
+                let reaped = self.reap(intent).await;
+                if !matches!(reaped, Ok(Reaped::Removed | Reaped::Kept)) {
+                    tried.insert(intent.id);
+                }
+                done.count(reaped.map(|r| r == Reaped::Removed), intent, |d| &mut d.reaped);
             }
         }
     }
 
     async fn forget_ended(&self, done: &mut Maintained) -> Result<()> {
+        let mut tried = HashSet::new();
         loop {
             let before = self.inner.metadata.now().await?.minus(self.inner.options.remember_ended);
-            let ended = self.inner.metadata.due(IntentState::Ended, before, BATCH).await?;
-            if ended.is_empty() {
+            let limit = u32::try_from(tried.len()).unwrap_or(u32::MAX).saturating_add(BATCH);
+            let ended = self.inner.metadata.due(IntentState::Ended, before, limit).await?;
+            let fresh: Vec<_> = ended.into_iter().filter(|i| !tried.contains(&i.id)).collect();
+            if fresh.is_empty() {
                 return Ok(());
             }
-            let mut change = ezdfs_core::Change::new();
-            for intent in &ended {
-                change = change.op(ezdfs_core::Op::Forget(intent.id));
+            for intent in &fresh {
+                tried.insert(intent.id);
+                let forgotten = self.forget_one(intent).await.map(|()| true);
+                done.count(forgotten, intent, |d| &mut d.forgotten);
             }
-            self.inner.metadata.apply(change).await?;
-            done.forgotten += u64::try_from(ended.len()).unwrap_or(u64::MAX);
         }
+    }
+
+    /// Forgets ended work, after a last look whether its object came late.
+    async fn forget_one(&self, intent: &Intent) -> Result<()> {
+        if matches!(intent.work, Work::Publish { .. }) {
+            self.reconcile(&intent.path).await?;
+        }
+        let change = Change::new().op(Op::Forget(intent.id));
+        self.inner.metadata.apply(change).await
     }
 }
 

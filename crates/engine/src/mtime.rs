@@ -21,12 +21,16 @@ pub fn next(now: Timestamp, old: Option<Timestamp>) -> Timestamp {
     if bumped <= now.plus(AHEAD) { bumped } else { now.max(old) }
 }
 
+/// How far a clock of another node may run ahead of that of a publisher. An exact mtime, as
+/// migration sets it, lies further back.
+const SKEW: Duration = Duration::from_secs(60);
+
 /// The mtime of a version that is rolled forward: what its pending row says, unless a version
-/// published in between carries a bumped mtime just ahead of it.
+/// published meanwhile, or by a clock that runs ahead, lies just before it.
 #[must_use]
 pub fn rolled(pending: Timestamp, old: Option<Timestamp>) -> Timestamp {
     match old {
-        Some(old) if old >= pending && old.since(pending) <= AHEAD => next(pending, Some(old)),
+        Some(old) if old >= pending && old.since(pending) <= SKEW => next(pending, Some(old)),
         _ => pending,
     }
 }
@@ -51,6 +55,9 @@ mod tests {
     fn a_rolled_version_keeps_its_time_unless_it_would_just_step_back() {
         let pending = Timestamp::from_millis(10_500);
         assert_eq!(rolled(pending, Some(Timestamp::from_secs(11))), Timestamp::from_secs(12));
+        // A clock that runs ahead must not let the mtime step back …
+        assert_eq!(rolled(pending, Some(Timestamp::from_secs(40))), Timestamp::from_secs(40));
+        // … and an exact one of long ago was asked for.
         assert_eq!(rolled(pending, Some(Timestamp::from_secs(9000))), pending);
         assert_eq!(rolled(pending, None), pending);
     }

@@ -13,6 +13,7 @@ use futures::{Stream, StreamExt as _};
 use crate::hold::Held;
 use crate::mtime;
 use crate::precondition::Precondition;
+use crate::rename::is_refusal;
 use crate::service::FileService;
 use crate::upload::Upload;
 
@@ -131,17 +132,18 @@ impl FileService {
         sealed: Sealed,
         options: PublishOptions,
     ) -> Result<Published> {
-        let now = self.inner.clock.now();
-        let work = Work::Publish {
-            size: sealed.size,
-            sha256: sealed.sha256,
-            datatype: upload.datatype.clone(),
-            mtime: options.mtime.unwrap_or(now),
-            expires: options.expires,
-            pin: sealed.pin.clone(),
+        let intents = || {
+            let work = Work::Publish {
+                size: sealed.size,
+                sha256: sealed.sha256,
+                datatype: upload.datatype.clone(),
+                mtime: options.mtime.unwrap_or_else(|| self.inner.clock.now()),
+                expires: options.expires,
+                pin: sealed.pin.clone(),
+            };
+            vec![self.intent(&upload.path, upload.token, work)]
         };
-        let intent = self.intent(&upload.path, upload.token, work);
-        let mut held = match self.hold(&[intent]).await {
+        let mut held = match self.hold_as_of(intents).await {
             Ok(held) => held,
             Err(e) => {
                 upload.discard().await;
@@ -156,13 +158,23 @@ impl FileService {
                 return Err(e);
             }
         };
-        let mtime =
-            options.mtime.unwrap_or_else(|| mtime::next(now, present.as_ref().map(|f| f.mtime)));
-        let pin = match self.put_in_place(&mut upload, &mut held).await {
+        let mtime = options.mtime.unwrap_or_else(|| {
+            mtime::next(self.inner.clock.now(), present.as_ref().map(|f| f.mtime))
+        });
+        if let Err(e) = self.refresh(&mut held).await {
+            upload.discard().await;
+            self.release(held, false).await;
+            return Err(e);
+        }
+        let pin = match self.put_in_place(&mut upload).await {
             Ok(pin) => pin.or(sealed.pin),
             Err(e) => {
                 upload.discard().await;
-                self.release(held, true).await;
+                // The object may be in place all the same, or arrive yet: then the path stays
+                // taken until the longest step is over, and is looked at again.
+                if was_not_put(e.kind()) {
+                    self.release(held, false).await;
+                }
                 return Err(e);
             }
         };
@@ -179,7 +191,7 @@ impl FileService {
             gid: options.gid,
         };
         let published = published(&file, sealed.sha256, present.is_none());
-        self.commit(&upload.path, file, held).await?;
+        self.commit(&upload.path, file, held, &options.precondition).await?;
         Ok(published)
     }
 
@@ -189,8 +201,14 @@ impl FileService {
         path: &FilePath,
         precondition: &Precondition,
     ) -> Result<Option<FileMeta>> {
-        let record = self.inner.metadata.record(path).await?;
+        let mut record = self.inner.metadata.record(path).await?;
         refuse_collision(path, &record)?;
+        if record.node.is_none() && record.base.is_some() && self.inner.metadata.is_separate() {
+            // A foreign row that is not materialised: it may turn out to be a directory, or to lie
+            // below a file, and then its bytes must not be replaced. A listing materialises.
+            self.inner.metadata.list(&path.parent(), None, 1).await?;
+            record = self.inner.metadata.record(path).await?;
+        }
         let present = match record.entry(path, self.inner.clock.now()) {
             Some(Entry::Directory(_)) => return Err(is_directory(path)),
             Some(Entry::File(file)) => Some(file),
@@ -200,9 +218,8 @@ impl FileService {
         Ok(present)
     }
 
-    /// Step 4: the object, only with more lease left than the step may take.
-    async fn put_in_place(&self, upload: &mut Upload, held: &mut Held) -> Result<Option<Pin>> {
-        self.refresh(held).await?;
+    /// Step 4: the object.
+    async fn put_in_place(&self, upload: &mut Upload) -> Result<Option<Pin>> {
         let step = self.inner.options.step_timeout;
         match tokio::time::timeout(step, upload.upload.complete()).await {
             Ok(Ok(put)) => Ok(Pin::new(put.e_tag.as_deref(), put.version.as_deref())),
@@ -217,7 +234,13 @@ impl FileService {
     }
 
     /// Step 5: rows and pending row in one transaction.
-    async fn commit(&self, path: &FilePath, file: NewFile, held: Held) -> Result<()> {
+    async fn commit(
+        &self,
+        path: &FilePath,
+        file: NewFile,
+        held: Held,
+        precondition: &Precondition,
+    ) -> Result<()> {
         let (token, pin) = (file.token, file.pin.clone());
         let change = Change::new()
             .guard(Guard::Holds(held.token))
@@ -227,17 +250,18 @@ impl FileService {
         match e.kind() {
             // Refused for good: a directory or a file is in the way. The object must not stay
             // where the next row of that path would find it.
-            ErrorKind::IsDirectory | ErrorKind::NotDirectory | ErrorKind::HashCollision => {
-                self.remove_unnamed(path, pin.as_ref()).await;
+            kind if is_refusal(kind) => {
+                self.remove_unnamed(path, pin.as_ref(), &held).await;
                 self.release(held, false).await;
                 Err(e)
             }
-            // Another node took the path over after a pause. What is visible now decides.
+            // Another node took the path over after a pause. What is visible now decides; only
+            // the precondition was checked too early to be called fulfilled.
             ErrorKind::LostHold => {
                 self.reconcile(path).await?;
                 let record = self.inner.metadata.record(path).await?;
-                let visible = record.file(path).filter(|f| f.token == token);
-                if visible.is_some() { Ok(()) } else { Err(e) }
+                let is_ours = record.file(path).is_some_and(|f| f.token == token);
+                if is_ours && *precondition == Precondition::None { Ok(()) } else { Err(e) }
             }
             // Unknown whether it was applied: the row is rolled forward, or is gone already.
             _ => Err(e.context(format_args!("cannot publish `{path}`"))),
@@ -276,6 +300,22 @@ impl FileService {
         };
         Ok(published(&file, sealed.sha256, present.is_none()))
     }
+}
+
+/// The store says that the object was not put in place, and will not be.
+fn was_not_put(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::IsDirectory
+            | ErrorKind::NotDirectory
+            | ErrorKind::NameTooLong
+            | ErrorKind::InvalidPath
+            | ErrorKind::PermissionDenied
+            | ErrorKind::PreconditionFailed
+            | ErrorKind::ReadOnly
+            | ErrorKind::NoSpace
+            | ErrorKind::Unsupported
+    )
 }
 
 fn published(file: &NewFile, sha256: Sha256, created: bool) -> Published {

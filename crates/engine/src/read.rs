@@ -12,13 +12,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use ezdfs_core::{
     Change, DirPath, Entry, Error, ErrorKind, FileMeta, FilePath, Guard, IntentState, Op, Pin,
-    Result,
+    Result, Work,
 };
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt as _};
 use object_store::GetResult;
 
-use crate::binary;
+use crate::binary::{self, ObjectInfo};
 use crate::publish::is_directory;
 use crate::service::FileService;
 
@@ -168,31 +168,32 @@ impl FileService {
             let meta = self.load(path).await?;
             let Some(range) = pick(&meta) else { return Ok(Opened { meta, body: None }) };
             let range = clamp(range, meta.size);
-            match self.open_version(&meta, range).await? {
+            let why = match self.open_version(&meta, range).await? {
                 Attempt::Opened(body) => return Ok(Opened { meta, body: Some(body) }),
-                Attempt::Differs(why) => {
-                    tracing::debug!(%path, ?why, "rows and object differ; loading again");
-                    if self.inner.clock.boot() >= deadline {
-                        return Err(unsettled(path));
-                    }
-                    if self.changed_since(&meta).await? {
-                        continue;
-                    }
-                    if self.at_work(path).await? {
-                        tokio::time::sleep(REREAD_PAUSE + self.inner.entropy.jitter(REREAD_PAUSE))
-                            .await;
-                        continue;
-                    }
-                    if !self.inner.metadata.is_separate() {
-                        continue;
-                    }
-                    if reconciled {
-                        return Err(definite(path, why));
-                    }
-                    self.reconcile(path).await?;
-                    reconciled = true;
+                Attempt::Differs(why) => why,
+            };
+            tracing::debug!(%path, ?why, "rows and object differ; loading again");
+            let is_late = self.inner.clock.boot() >= deadline;
+            // Work first, row second: a publish that ended in between has changed the row.
+            let at_work = self.at_work(path).await?;
+            if self.changed_since(&meta).await? {
+                if is_late {
+                    return Err(unsettled(path));
                 }
+                continue;
             }
+            if at_work || !self.inner.metadata.is_separate() {
+                if is_late {
+                    return Err(unsettled(path));
+                }
+                tokio::time::sleep(REREAD_PAUSE + self.inner.entropy.jitter(REREAD_PAUSE)).await;
+                continue;
+            }
+            if reconciled {
+                return Err(definite(path, why));
+            }
+            self.reconcile(path).await?;
+            reconciled = true;
         }
     }
 
@@ -237,10 +238,33 @@ impl FileService {
             (Some(expected), found) if found.as_ref() != Some(expected) => {
                 return Ok(Attempt::Differs(Difference::Replaced));
             }
-            (None, Some(found)) => self.remember_pin(meta, found.clone()),
+            (None, found) => {
+                if !self.is_unpinned_safe(meta, &object).await? {
+                    return Ok(Attempt::Differs(Difference::Replaced));
+                }
+                if let Some(found) = found {
+                    self.remember_pin(meta, found.clone());
+                }
+            }
             _ => {}
         }
         Ok(Attempt::Opened(body(meta, range, got)))
+    }
+
+    /// Whether an object of the right size may be served under a row that names no pin: not when
+    /// one of us has put it there, or may have, without having written the row.
+    async fn is_unpinned_safe(&self, meta: &FileMeta, object: &ObjectInfo) -> Result<bool> {
+        if !self.inner.metadata.is_separate() {
+            return Ok(true);
+        }
+        if object.token.is_some() && object.token != meta.token {
+            return Ok(false);
+        }
+        let intents = self.inner.metadata.intents_on(&meta.path).await?;
+        let touched = |i: &ezdfs_core::Intent| {
+            matches!(i.work, Work::Publish { .. } | Work::Rename { .. })
+        };
+        Ok(!intents.iter().any(touched) && !self.changed_since(meta).await?)
     }
 
     /// Whether the entry is another one by now.
@@ -286,7 +310,7 @@ enum Attempt {
 
 /// How an object differs from its row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Difference {
+pub(crate) enum Difference {
     Missing,
     Replaced,
     Size,
@@ -303,7 +327,7 @@ fn clamp(range: Range<u64>, size: u64) -> Range<u64> {
     range.start.min(end)..end
 }
 
-fn definite(path: &FilePath, why: Difference) -> Error {
+pub(crate) fn definite(path: &FilePath, why: Difference) -> Error {
     match why {
         Difference::Missing => Error::new(
             ErrorKind::MissingBytes,

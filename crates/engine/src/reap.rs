@@ -4,10 +4,11 @@
 //! before it acts, and forgets the reap row last. Whatever it cannot judge stays.
 
 use ezdfs_core::{
-    Change, Entry, ErrorKind, FilePath, Guard, Intent, Op, Pin, Record, Result, Work,
+    BaseRow, Change, ErrorKind, FilePath, Guard, Intent, Op, Pin, Record, Result, Witness, Work,
 };
 
 use crate::hold::Held;
+use crate::limbo::limbo_key;
 use crate::service::FileService;
 
 /// How a reap ended.
@@ -44,15 +45,12 @@ impl FileService {
         pin: Option<&Pin>,
         held: &Held,
     ) -> Result<Reaped> {
+        let binary = &self.inner.binary;
         let record = self.inner.metadata.record(&reap.path).await?;
-        let forget = |change: Change| change.guard(Guard::Holds(held.token));
-        if names(&record, &reap.path, pin, self.inner.clock.now()) {
-            let change = forget(Change::new()).op(Op::Forget(reap.id));
-            return self.inner.metadata.apply(change).await.map(|()| Reaped::Kept);
-        }
+        let held_change = || Change::new().guard(Guard::Holds(held.token));
         if let Some(ours) = hidden(&record, &reap.path, pin) {
             // Soft-deleted, and its time in the trash is over: row before bytes.
-            let change = forget(Change::new())
+            let change = held_change()
                 .guard(Guard::Unchanged { path: reap.path.clone(), witness: Some(ours) })
                 .op(Op::RemoveFile(reap.path.clone()));
             match self.inner.metadata.apply(change).await {
@@ -60,30 +58,23 @@ impl FileService {
                 other => other?,
             }
         }
-        self.remove_doomed(&reap.path, key, pin).await?;
-        let change = forget(Change::new()).op(Op::Forget(reap.id));
-        self.inner.metadata.apply(change).await.map(|()| Reaped::Removed)
-    }
-
-    /// The object of a reap: in limbo, or still in place under the pin that was recorded.
-    async fn remove_doomed(&self, path: &FilePath, key: &str, pin: Option<&Pin>) -> Result<()> {
-        let binary = &self.inner.binary;
-        let live = binary.key(path)?;
-        let in_place = match (pin, binary.head(&live).await?) {
-            (Some(pin), Some(object)) => object.pin.as_ref() == Some(pin),
-            _ => false,
-        };
-        if !binary.capabilities.atomic_rename {
-            return if in_place { binary.delete(&live).await } else { Ok(()) };
+        let named = names(&record, &reap.path, pin);
+        let live = binary.key(&reap.path)?;
+        let is_in_place = !named
+            && pin.is_some()
+            && binary.head(&live).await?.and_then(|o| o.pin).as_ref() == pin;
+        if binary.capabilities.atomic_rename {
+            let limbo = limbo_key(key)?;
+            if is_in_place {
+                self.to_limbo(&reap.path, &limbo, pin).await?;
+            }
+            let named_by_pin = named && row_pin(&record, &reap.path).as_ref() == pin;
+            self.clear_limbo(&reap.path, &limbo, pin, named_by_pin).await?;
+        } else if is_in_place {
+            binary.delete(&live).await?;
         }
-        let limbo = object_store::path::Path::parse(key).map_err(|e| {
-            ezdfs_core::Error::new(ErrorKind::Corrupt, format!("`{key}` is no limbo key"))
-                .with_source(e)
-        })?;
-        if in_place {
-            self.to_limbo(path, &limbo, pin).await?;
-        }
-        binary.delete(&limbo).await
+        self.inner.metadata.apply(held_change().op(Op::Forget(reap.id))).await?;
+        Ok(if named { Reaped::Kept } else { Reaped::Removed })
     }
 
     /// Takes a path without waiting; `None` while a live holder has it.
@@ -104,17 +95,22 @@ impl FileService {
 
 /// Whether a visible row names the bytes of a reap. A row with an unknown pin may: PHP revives
 /// rows without writing bytes.
-fn names(record: &Record, path: &FilePath, pin: Option<&Pin>, now: ezdfs_core::Timestamp) -> bool {
-    match record.entry(path, now) {
-        Some(Entry::File(file)) => file.pin.is_none() || file.pin.as_ref() == pin,
-        _ => false,
+fn names(record: &Record, path: &FilePath, pin: Option<&Pin>) -> bool {
+    if !record.base.as_ref().is_some_and(BaseRow::visible) {
+        return false;
     }
+    let named = row_pin(record, path);
+    named.is_none() || named.as_ref() == pin
 }
 
-/// The witness of a soft-deleted row that this reap ends.
-fn hidden(record: &Record, path: &FilePath, pin: Option<&Pin>) -> Option<ezdfs_core::Witness> {
-    let base = record.base.as_ref().filter(|b| !b.visible())?;
+fn row_pin(record: &Record, path: &FilePath) -> Option<Pin> {
+    record.file(path).and_then(|f| f.pin)
+}
+
+/// The witness of the soft-deleted row that this reap ends: the one of the same pin. A row that
+/// PHP soft-deleted is PHP's to purge.
+fn hidden(record: &Record, path: &FilePath, pin: Option<&Pin>) -> Option<Witness> {
+    record.base.as_ref().filter(|b| b.expired)?;
     let file = record.file(path)?;
-    let same = file.pin.is_none() || file.pin.as_ref() == pin;
-    (same && base.expired).then_some(file.witness)
+    (file.pin.is_some() && file.pin.as_ref() == pin).then_some(file.witness)
 }

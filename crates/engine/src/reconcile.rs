@@ -2,7 +2,8 @@
 //! meet a mismatch, rollers of abandoned work, and publishers that lost their hold all call it.
 
 use ezdfs_core::{
-    Change, ErrorKind, FilePath, Guard, Intent, IntentState, NewFile, Op, Pin, Result, Sha256, Work,
+    BaseRow, Change, ErrorKind, FilePath, Guard, Intent, IntentId, IntentState, NewFile, Op, Pin,
+    Result, Sha256, Work,
 };
 use futures::TryStreamExt as _;
 use sha2::Digest as _;
@@ -28,50 +29,81 @@ impl FileService {
 
     /// The same under a hold that was just taken, which ends with it.
     pub(crate) async fn reconcile_held(&self, path: &FilePath, held: Held) -> Result<()> {
-        let decided = self.settle(path, &held).await;
+        let settled = self.settle(path, &held).await;
         self.release(held, false).await;
-        decided
+        match settled? {
+            Settled::Done => Ok(()),
+            Settled::LateRename { from, to } => self.finish_late_rename(&from, &to).await,
+        }
     }
 
-    async fn settle(&self, path: &FilePath, held: &Held) -> Result<()> {
+    /// Reads the row before the object: a foreign writer changes the object first, so a row that
+    /// was read later could be newer than the object, and would be overwritten with its past.
+    pub(crate) async fn find(&self, path: &FilePath, held: &Held) -> Result<Found> {
         let key = self.inner.binary.key(path)?;
-        let object = self.inner.binary.head(&key).await?;
         let record = self.inner.metadata.record(path).await?;
         let mut intents = self.inner.metadata.intents_on(path).await?;
         intents.retain(|i| i.path == *path && i.token != held.token);
-        let found = Found {
+        let object = self.inner.binary.head(&key).await?;
+        Ok(Found {
             path: path.clone(),
             record,
             object,
             intents,
             now: self.inner.clock.now(),
             settle: self.inner.options.settle,
-        };
+        })
+    }
+
+    pub(crate) async fn settle(&self, path: &FilePath, held: &Held) -> Result<Settled> {
+        let mut found = self.find(path, held).await?;
+        if is_missing(&found) && self.bring_back(&found).await? {
+            found = self.find(path, held).await?;
+        }
         let decision = decide(&found);
         if decision != Decision::Leave {
             tracing::info!(%path, ?decision, "reconciled");
         }
+        let is_strange = matches!(
+            decision,
+            Decision::NotSettled | Decision::Compare(_) | Decision::Adopt(_)
+        );
+        if (is_missing(&found) || is_strange)
+            && let Some((from, to)) = self.late_rename(&found).await?
+        {
+            return Ok(Settled::LateRename { from, to });
+        }
         match decision {
-            Decision::Leave => Ok(()),
-            Decision::RollForward(file) | Decision::Adopt(file) => {
-                self.write_version(&found, *file, held).await
+            Decision::Leave | Decision::Doomed => Ok(()),
+            Decision::RollForward(file, told_by) => {
+                self.write_version(&found, *file, held, Some(told_by)).await
             }
+            Decision::Adopt(file) => self.write_version(&found, *file, held, None).await,
             Decision::Repin(pin) => self.repin(&found, pin, held).await,
             Decision::Compare(pin) => self.compare(&found, pin, held).await,
-            Decision::Doomed => self.bury(&found, held).await,
             Decision::NotSettled => Err(ezdfs_core::Error::new(
                 ErrorKind::Busy,
                 format!("the bytes of `{path}` changed a moment ago and its row has not followed"),
             )),
         }
+        .map(|()| Settled::Done)
     }
 
     /// Compare-and-set: the rows become `file` if they are still as they were found.
-    async fn write_version(&self, found: &Found, file: NewFile, held: &Held) -> Result<()> {
-        let change = Change::new()
+    async fn write_version(
+        &self,
+        found: &Found,
+        file: NewFile,
+        held: &Held,
+        told_by: Option<IntentId>,
+    ) -> Result<()> {
+        let mut change = Change::new()
             .guard(Guard::Holds(held.token))
             .guard(Guard::Unchanged { path: found.path.clone(), witness: found.record.witness() })
             .op(Op::PutFile { path: found.path.clone(), file });
+        if let Some(id) = told_by {
+            change = change.op(Op::Forget(id));
+        }
         match self.inner.metadata.apply(change).await {
             // A foreign writer was faster: its row is newer than what was found.
             Err(e) if e.kind() == ErrorKind::Stale => Ok(()),
@@ -81,7 +113,7 @@ impl FileService {
 
     async fn repin(&self, found: &Found, pin: Pin, held: &Held) -> Result<()> {
         match found.record.file(&found.path) {
-            Some(file) => self.write_version(found, repinned(&file, pin), held).await,
+            Some(file) => self.write_version(found, repinned(&file, pin), held, None).await,
             None => Ok(()),
         }
     }
@@ -94,7 +126,7 @@ impl FileService {
         let digest = self.digest(&found.path, &pin).await?;
         let file =
             if file.sha256 == Some(digest) { repinned(&file, pin) } else { adopted(&file, object) };
-        self.write_version(found, file, held).await
+        self.write_version(found, file, held, None).await
     }
 
     /// SHA-256 of the stored object, pinned.
@@ -109,21 +141,12 @@ impl FileService {
         Ok(Sha256::from_bytes(hasher.finalize().into()))
     }
 
-    /// Rolls abandoned work forward, or drops it where nothing happened yet.
+    /// Rolls abandoned work forward, or drops it where nothing happened yet. On a fault the path
+    /// stays taken, so that a later round tries again.
     pub(crate) async fn roll_forward(&self, abandoned: &Intent) -> Result<()> {
         tracing::info!(path = %abandoned.path, work = abandoned.work.kind().as_str(), owner = %abandoned.owner, "rolling abandoned work forward");
         let outcome = match &abandoned.work {
-            Work::Publish { .. } | Work::Repair => {
-                let token = self.inner.entropy.token();
-                let row = Intent {
-                    state: IntentState::Held,
-                    ..self.intent(&abandoned.path, token, Work::Repair)
-                };
-                match self.take_over(abandoned, vec![row]).await {
-                    Ok(held) => self.reconcile_held(&abandoned.path, held).await,
-                    Err(e) => Err(e),
-                }
-            }
+            Work::Publish { .. } | Work::Repair => self.roll_publish(abandoned).await,
             Work::Rename { .. } => self.roll_rename(abandoned).await,
             // Before its transaction a delete has done nothing; after it the reap row finishes it.
             // A directory delete stops where it was: it was not acknowledged, and running it again
@@ -138,10 +161,58 @@ impl FileService {
         }
     }
 
+    async fn roll_publish(&self, abandoned: &Intent) -> Result<()> {
+        let repair = Intent {
+            state: IntentState::Held,
+            subtree: abandoned.subtree,
+            ..self.intent(&abandoned.path, self.inner.entropy.token(), Work::Repair)
+        };
+        let held = self.take_over(abandoned, vec![repair]).await?;
+        match self.settle(&abandoned.path, &held).await {
+            Ok(settled) => {
+                self.release(held, false).await;
+                match settled {
+                    Settled::Done => Ok(()),
+                    Settled::LateRename { from, to } => self.finish_late_rename(&from, &to).await,
+                }
+            }
+            // What is there now is a foreign writer's, or cannot become a file: nothing is left
+            // of the publish that a later round could finish. Readers look at the rest.
+            Err(e) if is_final(e.kind()) => {
+                self.release(held, false).await;
+                Ok(())
+            }
+            Err(e) => Err(e),
+        }
+    }
+
     pub(crate) async fn end_abandoned(&self, abandoned: &Intent) -> Result<()> {
         let change = Change::new()
             .guard(Guard::Holds(abandoned.token))
             .op(Op::EndHold { token: abandoned.token, keep: false });
         self.inner.metadata.apply(change).await
     }
+}
+
+/// How a reconcile ended.
+#[derive(Debug)]
+pub(crate) enum Settled {
+    /// Rows and object agree, or nobody can make them.
+    Done,
+    /// A rename that had lost its hold moved the object late; it needs both paths.
+    LateRename { from: FilePath, to: FilePath },
+}
+
+fn is_missing(found: &Found) -> bool {
+    found.object.is_none() && found.record.base.as_ref().is_some_and(BaseRow::visible)
+}
+
+fn is_final(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::Busy
+            | ErrorKind::IsDirectory
+            | ErrorKind::NotDirectory
+            | ErrorKind::HashCollision
+    )
 }

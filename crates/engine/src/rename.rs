@@ -1,14 +1,21 @@
 //! Rename of a file: the object, then both rows in one transaction.
 
 use ezdfs_core::{
-    Change, DirPath, Entry, Error, ErrorKind, FileMeta, FilePath, Guard, Intent, NewFile, Op, Pin,
-    Result, Work,
+    BaseRow, Change, DirPath, Entry, Error, ErrorKind, FileMeta, FilePath, Guard, Intent,
+    IntentState, NewFile, Op, Pin, Result, Timestamp, Work,
 };
+use futures::future::BoxFuture;
 
 use crate::binary::ObjectInfo;
+use crate::decide::{Found, adopted};
 use crate::hold::Held;
 use crate::publish::is_directory;
+use crate::read::{Difference, definite};
+use crate::reconcile::Settled;
 use crate::service::FileService;
+
+/// Ended pending rows that are looked at for a rename; they are few.
+const ENDED: u32 = 10_000;
 
 /// What a rename moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +47,6 @@ impl FileService {
     }
 
     async fn rename_file(&self, from: &FilePath, to: &FilePath, overwrite: bool) -> Result<()> {
-        let token = self.inner.entropy.token();
         if !self.inner.metadata.is_separate() {
             self.check_rename(from, to, overwrite).await?;
             let binary = &self.inner.binary;
@@ -51,17 +57,34 @@ impl FileService {
             binary.copy_over(&from, &to).await?;
             return binary.delete(&from).await;
         }
+        let token = self.inner.entropy.token();
         let mut held = self.hold(&self.rename_intents(from, to, token, false)).await?;
-        let renamed = self.rename_held(from, to, overwrite, &mut held).await;
-        match renamed {
-            Ok(()) => Ok(()),
+        let prepared = self.prepare_rename(from, to, overwrite, &mut held).await;
+        let source = match prepared {
+            Ok(source) => source,
             // Refused before anything was moved.
-            Err(RenameError::Refused(e)) => {
+            Err(e) => {
                 self.release(held, false).await;
-                Err(e)
+                return Err(e);
             }
-            // Something may have moved: the rows stay and are rolled forward.
-            Err(RenameError::Broken(e)) => Err(e),
+        };
+        let moved = match self.move_object(source, to).await {
+            Ok(moved) => moved,
+            Err(e) if was_not_moved(e.kind()) => {
+                self.release(held, false).await;
+                return Err(e.context(format_args!("cannot move the bytes of `{from}`")));
+            }
+            // It may have moved, or may move yet: the rows stay and are rolled forward.
+            Err(e) => return Err(e),
+        };
+        match self.commit_rename(&moved, to, held).await {
+            // Another node took the paths over after a pause. If the object moved after that, the
+            // rename is finished, so that no name is left without its bytes.
+            Err(e) if e.kind() == ErrorKind::LostHold => {
+                let finished = self.late_move(from, to).await?;
+                if finished && overwrite { Ok(()) } else { Err(e) }
+            }
+            other => other,
         }
     }
 
@@ -97,37 +120,36 @@ impl FileService {
         }
     }
 
-    async fn rename_held(
+    /// Checks both ends and brings row and object of the source into agreement: what moves must
+    /// be the version that the row describes.
+    async fn prepare_rename(
         &self,
         from: &FilePath,
         to: &FilePath,
         overwrite: bool,
         held: &mut Held,
-    ) -> Result<(), RenameError> {
-        use RenameError::{Broken, Refused};
-        let mut source = self.check_rename(from, to, overwrite).await.map_err(Refused)?;
-        if source.pin.is_none() {
-            let key = self.inner.binary.key(from).map_err(Refused)?;
-            let object = self.inner.binary.head(&key).await.map_err(Refused)?;
-            source.pin = object.and_then(|o| o.pin);
+    ) -> Result<FileMeta> {
+        let mut source = self.check_rename(from, to, overwrite).await?;
+        self.parents_are_directories(to).await?;
+        let from_key = self.inner.binary.key(from)?;
+        let mut object = self.inner.binary.head(&from_key).await?;
+        if object.as_ref().is_none_or(|o| o.size != source.size || !carries_pin(o, &source)) {
+            if let Settled::LateRename { .. } = self.settle(from, held).await? {
+                return Err(Error::new(ErrorKind::Busy, format!("`{from}` is being repaired")));
+            }
+            source = self.check_rename(from, to, overwrite).await?;
+            object = self.inner.binary.head(&from_key).await?;
         }
-        self.parents_are_directories(to).await.map_err(Refused)?;
-        self.refresh(held).await.map_err(Refused)?;
-        let pin = self.move_object(&source, to).await.map_err(|e| match e.kind() {
-            ErrorKind::IsDirectory | ErrorKind::NotDirectory | ErrorKind::NameTooLong => Refused(e),
-            ErrorKind::NotFound => Refused(e.context(format_args!("the bytes of `{from}`"))),
-            _ => Broken(e),
-        })?;
-        self.commit_rename(&source, to, pin, held).await.map_err(Broken)
+        let Some(object) = object else { return Err(definite(from, Difference::Missing)) };
+        if object.size != source.size || !carries_pin(&object, &source) {
+            return Err(definite(from, Difference::Replaced));
+        }
+        self.refresh(held).await?;
+        Ok(FileMeta { pin: object.pin, ..source })
     }
 
-    /// Moves or copies the object; the new pin. A store without rename keeps the source for the
-    /// reaper.
-    pub(crate) async fn move_object(
-        &self,
-        source: &FileMeta,
-        to: &FilePath,
-    ) -> Result<Option<Pin>> {
+    /// Moves or copies the object. A store without rename keeps the source for the reaper.
+    pub(crate) async fn move_object(&self, source: FileMeta, to: &FilePath) -> Result<Moved> {
         let binary = &self.inner.binary;
         let (from_key, to_key) = (binary.key(&source.path)?, binary.key(to)?);
         if binary.capabilities.atomic_rename {
@@ -135,41 +157,77 @@ impl FileService {
         } else {
             binary.copy_over(&from_key, &to_key).await?;
         }
-        let object = binary.head(&to_key).await?;
-        Ok(object.and_then(|o| o.pin))
+        let object = binary.head(&to_key).await.map_err(|e| {
+            // Too late for a refusal: the object has moved.
+            Error::new(ErrorKind::Unavailable, format!("`{to}` is in place unchecked")).with_source(e)
+        })?;
+        self.moved(source, object).await
     }
 
-    /// Both rows in one transaction.
-    async fn commit_rename(
-        &self,
-        source: &FileMeta,
-        to: &FilePath,
-        pin: Option<Pin>,
-        held: &Held,
-    ) -> Result<()> {
+    /// What is at the target after a move. A foreign writer may have replaced the source between
+    /// the check and the move: then its bytes have moved, and the row must not call them by the
+    /// size and digest of the version before.
+    async fn moved(&self, source: FileMeta, object: Option<ObjectInfo>) -> Result<Moved> {
+        let binary = &self.inner.binary;
+        let Some(object) = object else {
+            // Deleted at once by a foreign writer; the row shows that its bytes are missing.
+            let file = moved(&source, None);
+            return Ok(Moved { source, file });
+        };
+        let is_same = is_version(&object, &source)
+            || (!binary.capabilities.atomic_rename
+                && object.size == source.size
+                && binary.head(&binary.key(&source.path)?).await?.and_then(|o| o.pin)
+                    == source.pin);
+        let file = if is_same { moved(&source, object.pin) } else { adopted(&source, &object) };
+        Ok(Moved { source, file })
+    }
+
+    /// Both rows in one transaction. If it is refused for good the object goes back.
+    async fn commit_rename(&self, moved: &Moved, to: &FilePath, held: Held) -> Result<()> {
+        let not_before = self.inner.metadata.now().await?.plus(self.inner.options.delete_grace);
         let change = Change::new().guard(Guard::Holds(held.token));
         let change = self
-            .rename_ops(change, source, to, pin)
-            .await?
+            .rename_ops(change, moved, to, not_before)?
             .op(Op::EndHold { token: held.token, keep: false });
-        self.inner.metadata.apply(change).await
+        match self.inner.metadata.apply(change).await {
+            Err(e) if is_refusal(e.kind()) => {
+                self.move_back(moved, to, &held).await?;
+                self.release(held, false).await;
+                Err(e)
+            }
+            other => other,
+        }
+    }
+
+    /// Undoes the move of a rename whose transaction was refused: something foreign is in the way.
+    pub(crate) async fn move_back(&self, moved: &Moved, to: &FilePath, held: &Held) -> Result<()> {
+        let binary = &self.inner.binary;
+        if !binary.capabilities.atomic_rename {
+            self.remove_unnamed(to, moved.file.pin.as_ref(), held).await;
+            return Ok(());
+        }
+        match binary.move_new(&binary.key(to)?, &binary.key(&moved.source.path)?).await {
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(()),
+            other => other.map(|_| ()),
+        }
     }
 
     /// The rows of one moved file; on a store without rename the source's bytes are queued.
-    pub(crate) async fn rename_ops(
+    pub(crate) fn rename_ops(
         &self,
         change: Change,
-        source: &FileMeta,
+        moved: &Moved,
         to: &FilePath,
-        pin: Option<Pin>,
+        not_before: Timestamp,
     ) -> Result<Change> {
+        let source = &moved.source;
         let mut change = change
             .op(Op::RemoveFile(source.path.clone()))
-            .op(Op::PutFile { path: to.clone(), file: moved(source, pin) });
-        if !self.inner.binary.capabilities.atomic_rename {
+            .op(Op::PutFile { path: to.clone(), file: moved.file.clone() });
+        if !self.inner.binary.capabilities.atomic_rename && source.pin.is_some() {
             let token = self.inner.entropy.token();
             let key = self.reap_key(&source.path, token)?;
-            let not_before = self.inner.metadata.now().await?.plus(self.inner.options.delete_grace);
             change = change.op(Op::AddIntent(self.reap_intent(
                 &source.path,
                 token,
@@ -205,20 +263,110 @@ impl FileService {
         if abandoned.subtree {
             return self.finish_rename_dir(&from, &to, held).await;
         }
-        let source = self.inner.metadata.record(&from).await?.file(&from);
-        let Some(source) = source.filter(|f| f.witness.mtime > 0 && !f.witness.expired) else {
-            self.release(held, false).await;
-            return Ok(());
-        };
-        let to_key = self.inner.binary.key(&to)?;
-        let at_target = self.inner.binary.head(&to_key).await?;
-        match at_target.filter(|o| is_version(o, &source)) {
-            Some(object) => self.commit_rename(&source, &to, object.pin, &held).await,
+        match self.finish_rename(&from, &to, held).await {
+            Err(e) if is_refusal(e.kind()) => Ok(()),
+            other => other.map(|_| ()),
+        }
+    }
+
+    /// Commits a rename if its object is at the target, and gives the hold back; whether it did.
+    async fn finish_rename(&self, from: &FilePath, to: &FilePath, held: Held) -> Result<bool> {
+        match self.half_done(from, to).await? {
+            Some(moved) => self.commit_rename(&moved, to, held).await.map(|()| true),
             None => {
                 self.release(held, false).await;
-                Ok(())
+                Ok(false)
             }
         }
+    }
+
+    /// The move of a rename whose rows were not written: the target carries the version of the
+    /// source's row.
+    async fn half_done(&self, from: &FilePath, to: &FilePath) -> Result<Option<Moved>> {
+        let binary = &self.inner.binary;
+        let record = self.inner.metadata.record(from).await?;
+        if !record.base.as_ref().is_some_and(BaseRow::visible) {
+            return Ok(None);
+        }
+        let (Some(source), Some(object)) =
+            (record.file(from), binary.head(&binary.key(to)?).await?)
+        else {
+            return Ok(None);
+        };
+        let there = self.inner.metadata.record(to).await?;
+        let is_visible = there.base.as_ref().is_some_and(BaseRow::visible);
+        if is_visible && there.file(to).and_then(|f| f.pin) == object.pin {
+            // The target's own version.
+            return Ok(None);
+        }
+        let left = binary.head(&binary.key(from)?).await?;
+        // A rename leaves nothing at the source, a copy leaves all of it.
+        let is_possible = left.is_none() == binary.capabilities.atomic_rename;
+        if !is_possible || object.size != source.size {
+            return Ok(None);
+        }
+        let is_moved = is_version(&object, &source)
+            || match &left {
+                // The copy of a version without a token: the bytes decide.
+                Some(left) if source.token.is_none() => {
+                    self.same_bytes(from, left, to, &object).await?
+                }
+                // A foreign row whose pin nobody knew.
+                None => source.pin.is_none() && source.token.is_none(),
+                Some(_) => false,
+            };
+        if !is_moved {
+            return Ok(None);
+        }
+        let source = match left {
+            Some(left) => FileMeta { pin: left.pin, ..source },
+            None => source,
+        };
+        let file = moved(&source, object.pin);
+        Ok(Some(Moved { source, file }))
+    }
+
+    async fn same_bytes(
+        &self,
+        from: &FilePath,
+        source: &ObjectInfo,
+        to: &FilePath,
+        target: &ObjectInfo,
+    ) -> Result<bool> {
+        let (Some(a), Some(b)) = (&source.pin, &target.pin) else { return Ok(false) };
+        Ok(self.digest(from, a).await? == self.digest(to, b).await?)
+    }
+
+    /// Finishes a rename whose object moved after it had lost its hold: takes both paths again.
+    pub(crate) fn finish_late_rename<'a>(
+        &'a self,
+        from: &'a FilePath,
+        to: &'a FilePath,
+    ) -> BoxFuture<'a, Result<()>> {
+        // Boxed, because taking a path may roll others forward and so come here again.
+        Box::pin(async move { self.late_move(from, to).await.map(|_| ()) })
+    }
+
+    pub(crate) async fn late_move(&self, from: &FilePath, to: &FilePath) -> Result<bool> {
+        let token = self.inner.entropy.token();
+        let held = self.hold(&self.rename_intents(from, to, token, false)).await?;
+        self.finish_rename(from, to, held).await
+    }
+
+    /// A rename that had lost its hold and may have moved this path's object afterwards, if the
+    /// object is where it would be then.
+    pub(crate) async fn late_rename(
+        &self,
+        found: &Found,
+    ) -> Result<Option<(FilePath, FilePath)>> {
+        let all = Timestamp::from_nanos(i64::MAX);
+        let ended = self.inner.metadata.due(IntentState::Ended, all, ENDED).await?;
+        for (from, to) in ended.iter().filter_map(|row| ends_at(row, &found.path)) {
+            if self.half_done(&from, &to).await?.is_some() {
+                return Ok(Some((from, to)));
+            }
+        }
+        Ok(None)
     }
 
     /// Both ends of a rename, from either row.
@@ -238,15 +386,64 @@ impl FileService {
     }
 }
 
-/// Whether an object is this version under its old pin or by its token.
-pub(crate) fn is_version(object: &ObjectInfo, file: &FileMeta) -> bool {
-    (object.pin.is_some() && object.pin == file.pin)
-        || (object.token.is_some() && object.token == file.token)
+/// Both ends, as files, of an ended rename that moved `path` away or something to it.
+fn ends_at(row: &Intent, path: &FilePath) -> Option<(FilePath, FilePath)> {
+    let Work::Rename { to: Some(to) } = &row.work else { return None };
+    let (source, target) = (DirPath::from(row.path.clone()), DirPath::from(to.clone()));
+    if *path == row.path || path == to {
+        Some((row.path.clone(), to.clone()))
+    } else if row.subtree && source.contains(path) {
+        let there = format!("{to}/{}", source.relative(path)?).parse().ok()?;
+        Some((path.clone(), there))
+    } else if row.subtree && target.contains(path) {
+        let here = format!("{}/{}", row.path, target.relative(path)?).parse().ok()?;
+        Some((here, path.clone()))
+    } else {
+        None
+    }
 }
 
-enum RenameError {
-    Refused(Error),
-    Broken(Error),
+/// A file whose object is at its new key.
+#[derive(Debug)]
+pub(crate) struct Moved {
+    /// The version as its old row says.
+    pub(crate) source: FileMeta,
+    /// What its new row says.
+    pub(crate) file: NewFile,
+}
+
+/// Whether an object is this version under its old pin or by its token.
+pub(crate) fn is_version(object: &ObjectInfo, file: &FileMeta) -> bool {
+    carries_known_pin(object, file) || (object.token.is_some() && object.token == file.token)
+}
+
+fn carries_known_pin(object: &ObjectInfo, file: &FileMeta) -> bool {
+    object.pin.is_some() && object.pin == file.pin
+}
+
+/// The same, or the pin of the row is unknown.
+fn carries_pin(object: &ObjectInfo, file: &FileMeta) -> bool {
+    file.pin.is_none() || carries_known_pin(object, file)
+}
+
+/// The store says that nothing was moved.
+fn was_not_moved(kind: ErrorKind) -> bool {
+    is_refusal(kind)
+        || matches!(
+            kind,
+            ErrorKind::NotFound
+                | ErrorKind::NameTooLong
+                | ErrorKind::InvalidPath
+                | ErrorKind::PermissionDenied
+                | ErrorKind::ReadOnly
+                | ErrorKind::NoSpace
+                | ErrorKind::Unsupported
+        )
+}
+
+/// The transaction cannot ever succeed: something is in the way.
+pub(crate) fn is_refusal(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::IsDirectory | ErrorKind::NotDirectory | ErrorKind::HashCollision)
 }
 
 /// The version of a file under its new name: nothing changes but the pin.

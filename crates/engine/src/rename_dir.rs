@@ -2,18 +2,28 @@
 //! files.
 
 use ezdfs_core::{
-    Change, DirPath, Entry, Error, ErrorKind, FileMeta, FilePath, Guard, Op, Pin, Result,
+    Change, DirPath, Entry, Error, ErrorKind, FileMeta, FilePath, Guard, Op, Result,
 };
-use futures::{StreamExt as _, TryStreamExt as _};
 
+use crate::binary::ObjectInfo;
 use crate::hold::Held;
-use crate::rename::{Renamed, is_version};
+use crate::rename::{Moved, Renamed, is_refusal, is_version, moved};
 use crate::service::FileService;
 
 /// Objects that are moved at once.
 const AT_ONCE: usize = 8;
 /// Entries of one page.
 const PAGE: u32 = 500;
+
+/// How many times as many entries as allowed a broken rename may have when it is finished.
+const GROWN: u32 = 10;
+
+/// Where everything below a directory goes.
+#[derive(Debug, Default)]
+struct Plan {
+    files: Vec<(FileMeta, FilePath)>,
+    directories: Vec<FilePath>,
+}
 
 /// What lies below a directory.
 #[derive(Debug, Default)]
@@ -38,19 +48,39 @@ impl FileService {
         }
         let token = self.inner.entropy.token();
         let mut held = self.hold(&self.rename_intents(from, to, token, true)).await?;
-        let tree = match self.check_rename_dir(from, to).await {
-            Ok(tree) => tree,
+        let plan = match self.check_rename_dir(from, to).await {
+            Ok(()) => self.plan(from, to, self.inner.options.rename_dir_max).await,
+            Err(e) => Err(e),
+        };
+        let plan = match plan {
+            Ok(plan) => plan,
+            // Refused before anything was moved.
             Err(e) => {
                 self.release(held, false).await;
                 return Err(e);
             }
         };
-        let files = u64::try_from(tree.files.len()).unwrap_or(u64::MAX);
-        self.move_tree(from, to, tree, &mut held).await?;
-        Ok(Renamed { files })
+        let files = u64::try_from(plan.files.len()).unwrap_or(u64::MAX);
+        if let Err(e) = self.refresh(&mut held).await {
+            self.release(held, false).await;
+            return Err(e);
+        }
+        let moves: Vec<_> =
+            plan.files.iter().map(|(f, to)| (f.path.clone(), to.clone())).collect();
+        match self.move_tree(from, to, plan, held).await {
+            // Another node took the paths over after a pause, and finished the rename. What moved
+            // after that moves again with its row.
+            Err(e) if e.kind() == ErrorKind::LostHold => {
+                for (from, to) in &moves {
+                    self.late_move(from, to).await?;
+                }
+                Err(e)
+            }
+            other => other.map(|()| Renamed { files }),
+        }
     }
 
-    async fn check_rename_dir(&self, from: &FilePath, to: &FilePath) -> Result<Tree> {
+    async fn check_rename_dir(&self, from: &FilePath, to: &FilePath) -> Result<()> {
         let now = self.inner.clock.now();
         match self.inner.metadata.record(to).await?.entry(to, now) {
             None => {}
@@ -64,12 +94,37 @@ impl FileService {
             }
         }
         self.parents_are_directories(to).await?;
-        self.tree(from).await
+        match self.entry(&DirPath::from(from.clone())).await? {
+            Entry::Directory(_) => Ok(()),
+            Entry::File(_) => Err(crate::delete_dir::not_directory(from)),
+        }
     }
 
-    /// Everything below a directory, at most `rename_dir_max` files and as many directories.
-    async fn tree(&self, dir: &FilePath) -> Result<Tree> {
-        let most = usize::try_from(self.inner.options.rename_dir_max).unwrap_or(usize::MAX);
+    /// Where everything below a directory goes. Fails before anything is moved if a name becomes
+    /// too long.
+    async fn plan(&self, from: &FilePath, to: &FilePath, most: u32) -> Result<Plan> {
+        let tree = self.tree(from, most).await?;
+        let root = DirPath::from(from.clone());
+        let target = |path: &FilePath| -> Result<FilePath> {
+            let there: FilePath =
+                format!("{to}/{}", root.relative(path).unwrap_or_default()).parse()?;
+            self.inner.binary.key(&there)?;
+            Ok(there)
+        };
+        let mut plan = Plan::default();
+        for file in tree.files {
+            let there = target(&file.path)?;
+            plan.files.push((file, there));
+        }
+        for dir in &tree.directories {
+            plan.directories.push(target(dir)?);
+        }
+        Ok(plan)
+    }
+
+    /// Everything below a directory, at most so many files and as many directories.
+    async fn tree(&self, dir: &FilePath, most: u32) -> Result<Tree> {
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
         let mut tree = Tree::default();
         let mut todo = vec![dir.clone()];
         while let Some(dir) = todo.pop() {
@@ -106,64 +161,75 @@ impl FileService {
         Ok(tree)
     }
 
+    /// Moves the objects, some at once and only while the hold lasts, then all rows.
     async fn move_tree(
         &self,
         from: &FilePath,
         to: &FilePath,
-        tree: Tree,
-        held: &mut Held,
+        plan: Plan,
+        mut held: Held,
     ) -> Result<()> {
-        self.refresh(held).await?;
-        let root = DirPath::from(from.clone());
-        let target = |path: &FilePath| -> Result<FilePath> {
-            let rest = root.relative(path).unwrap_or_default();
-            Ok(format!("{to}/{rest}").parse()?)
-        };
-        let mut moves = Vec::with_capacity(tree.files.len());
-        for file in tree.files {
-            let path = target(&file.path)?;
-            moves.push((file, path));
+        let mut done = Vec::with_capacity(plan.files.len());
+        let mut files = plan.files.into_iter();
+        loop {
+            let some: Vec<_> = files.by_ref().take(AT_ONCE).collect();
+            if some.is_empty() {
+                break;
+            }
+            self.refresh(&mut held).await?;
+            let moves = some.into_iter().map(|(file, there)| async move {
+                let moved = self.move_once(file, &there).await?;
+                Ok::<_, Error>((moved, there))
+            });
+            done.extend(futures::future::try_join_all(moves).await?);
         }
-        let moved: Vec<(FileMeta, FilePath, Option<Pin>)> = futures::stream::iter(moves)
-            .map(|(file, path)| async move {
-                let (file, pin) = self.move_once(file, &path).await?;
-                Ok::<_, Error>((file, path, pin))
-            })
-            .buffer_unordered(AT_ONCE)
-            .try_collect()
-            .await?;
+        let not_before = self.inner.metadata.now().await?.plus(self.inner.options.delete_grace);
         let mut change = Change::new().guard(Guard::Holds(held.token));
-        for (file, path, pin) in &moved {
-            change = self.rename_ops(change, file, path, pin.clone()).await?;
+        for (moved, there) in &done {
+            change = self.rename_ops(change, moved, there, not_before)?;
         }
         change = change.op(make_dir(to));
-        for dir in &tree.directories {
-            change = change.op(make_dir(&target(dir)?));
+        for dir in &plan.directories {
+            change = change.op(make_dir(dir));
         }
-        let change =
-            change.op(Op::RemoveDirTree(root)).op(Op::EndHold { token: held.token, keep: false });
-        self.inner.metadata.apply(change).await
+        let change = change
+            .op(Op::RemoveDirTree(DirPath::from(from.clone())))
+            .op(Op::EndHold { token: held.token, keep: false });
+        match self.inner.metadata.apply(change).await {
+            // Something foreign is in the way, for good.
+            Err(e) if is_refusal(e.kind()) || e.kind() == ErrorKind::AlreadyExists => {
+                for (moved, there) in &done {
+                    self.move_back(moved, there, &held).await?;
+                }
+                self.release(held, false).await;
+                Err(e)
+            }
+            other => other,
+        }
     }
 
-    /// Moves one object unless an earlier, broken attempt has moved it already.
-    async fn move_once(
-        &self,
-        mut file: FileMeta,
-        to: &FilePath,
-    ) -> Result<(FileMeta, Option<Pin>)> {
+    /// Moves one object unless an earlier, broken attempt has moved it already. What moves is the
+    /// version that its row describes, or what a foreign writer has made of it since.
+    async fn move_once(&self, mut file: FileMeta, to: &FilePath) -> Result<Moved> {
         let binary = &self.inner.binary;
-        if file.pin.is_none() {
-            file.pin = binary.head(&binary.key(&file.path)?).await?.and_then(|o| o.pin);
-        }
-        match self.move_object(&file, to).await {
-            Err(e) if e.kind() == ErrorKind::NotFound => {
-                let object = binary.head(&binary.key(to)?).await?;
-                // A row without bytes moves all the same, as `mv` would move its name.
-                let pin = object.filter(|o| is_version(o, &file)).and_then(|o| o.pin);
-                Ok((file, pin))
+        let there = binary.key(to)?;
+        match binary.head(&binary.key(&file.path)?).await? {
+            Some(object) if file.pin.is_none() && object.size == file.size => {
+                file.pin = object.pin;
             }
-            other => other.map(|pin| (file, pin)),
+            Some(_) => {}
+            None => {
+                let object = binary.head(&there).await?;
+                // A row without bytes moves all the same, as `mv` would move its name.
+                let is_same = |o: &ObjectInfo| {
+                    is_version(o, &file) || (file.pin.is_none() && o.size == file.size)
+                };
+                let pin = object.filter(is_same).and_then(|o| o.pin);
+                let new = moved(&file, pin);
+                return Ok(Moved { source: file, file: new });
+            }
         }
+        self.move_object(file, to).await
     }
 
     /// Finishes an abandoned directory rename; every step of it may have been done already.
@@ -173,14 +239,19 @@ impl FileService {
         to: &FilePath,
         mut held: Held,
     ) -> Result<()> {
-        let tree = self.tree(from).await?;
-        let is_there =
-            self.inner.metadata.record(from).await?.entry(from, self.inner.clock.now()).is_some();
-        if !is_there {
+        let record = self.inner.metadata.record(from).await?;
+        if record.entry(from, self.inner.clock.now()).is_none() {
             self.release(held, false).await;
             return Ok(());
         }
-        self.move_tree(from, to, tree, &mut held).await
+        self.refresh(&mut held).await?;
+        // Foreign writers may have added files since it was counted.
+        let most = self.inner.options.rename_dir_max.saturating_mul(GROWN);
+        let plan = self.plan(from, to, most).await?;
+        match self.move_tree(from, to, plan, held).await {
+            Err(e) if is_refusal(e.kind()) || e.kind() == ErrorKind::AlreadyExists => Ok(()),
+            other => other,
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 use ezdfs_core::{Change, ErrorKind, FileMeta, FilePath, Guard, NewFile, Op, Result, Timestamp};
 
 use crate::media;
+use crate::precondition::Precondition;
 use crate::publish::PublishOptions;
 use crate::service::FileService;
 
@@ -44,6 +45,8 @@ impl FileService {
                 },
                 Err(e) if e.kind() == ErrorKind::NotFound && !touch.no_create => {
                     let options = PublishOptions {
+                        // Somebody may write the file meanwhile: its bytes must not be lost.
+                        precondition: Precondition::Absent,
                         datatype: touch.datatype.clone(),
                         mtime: touch.mtime,
                         expires: touch.expires.flatten(),
@@ -51,7 +54,12 @@ impl FileService {
                         ..PublishOptions::default()
                     };
                     let empty = futures::stream::empty();
-                    return self.publish(path, empty, options).await.map(|_| ());
+                    match self.publish(path, empty, options).await {
+                        Err(e) if e.kind() == ErrorKind::PreconditionFailed && tries < TRIES => {
+                            tries += 1;
+                        }
+                        other => return other.map(|_| ()),
+                    }
                 }
                 Err(e) => return Err(e),
             }

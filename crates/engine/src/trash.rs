@@ -1,12 +1,13 @@
 //! Trash: soft-deleted files, ours and those of eZ Publish, listed, restored, purged.
 
 use ezdfs_core::{
-    Change, DirPath, Error, ErrorKind, FilePath, Guard, Intent, IntentState, NewFile, Op, Record,
-    Result, Tombstone, Work,
+    Change, DirPath, Error, ErrorKind, FileMeta, FilePath, Guard, NewFile, Op, Record, Result,
+    Tombstone, Work,
 };
 
+use crate::binary::ObjectInfo;
 use crate::hold::Held;
-use crate::rename::moved;
+use crate::rename::{is_version, moved};
 use crate::service::FileService;
 
 impl FileService {
@@ -39,21 +40,35 @@ impl FileService {
         let record = self.inner.metadata.record(path).await?;
         let file = in_trash(path, &record)?;
         let object = self.inner.binary.head(&self.inner.binary.key(path)?).await?;
-        let Some(object) = object.filter(|o| o.size == file.size) else {
-            return Err(Error::new(
-                ErrorKind::MissingBytes,
-                format!("the bytes of `{path}` are gone: it cannot be restored"),
-            ));
-        };
+        let Some(object) = object else { return Err(bytes_are_gone(path)) };
+        if !self.is_of_row(&file, &object).await? {
+            return Err(bytes_are_gone(path));
+        }
         let revived = NewFile { expires: None, ..moved(&file, object.pin) };
         let mut change = Change::new()
             .guard(Guard::Holds(held.token))
             .guard(Guard::Unchanged { path: path.clone(), witness: record.witness() })
             .op(Op::PutFile { path: path.clone(), file: revived });
-        for reap in self.reaps_of(path).await? {
+        for reap in self.reaps_of(path, file.pin.as_ref()).await? {
             change = change.op(Op::Forget(reap.id));
         }
         self.inner.metadata.apply(change).await
+    }
+
+    /// Whether an object is the version of a hidden row. Another one may lie there: a foreign
+    /// writer writes the bytes first. Pins change when a store is restored; then the digest tells,
+    /// or size and mtime.
+    async fn is_of_row(&self, file: &FileMeta, object: &ObjectInfo) -> Result<bool> {
+        if object.size != file.size {
+            return Ok(false);
+        }
+        if file.pin.is_none() || is_version(object, file) {
+            return Ok(true);
+        }
+        match (file.sha256, &object.pin) {
+            (Some(digest), Some(pin)) => Ok(self.digest(&file.path, pin).await? == digest),
+            _ => Ok(object.mtime.secs() == file.mtime.secs()),
+        }
     }
 
     /// Removes a soft-deleted file for good, its bytes at once.
@@ -84,7 +99,7 @@ impl FileService {
             .guard(Guard::Unchanged { path: path.clone(), witness: record.witness() })
             .op(Op::RemoveFile(path.clone()))
             .op(Op::AddIntent(reap));
-        for old in self.reaps_of(path).await? {
+        for old in self.reaps_of(path, pin.as_ref()).await? {
             change = change.op(Op::Forget(old.id));
         }
         self.inner.metadata.apply(change).await?;
@@ -95,15 +110,16 @@ impl FileService {
         let intent = self.intent(path, self.inner.entropy.token(), work);
         self.hold(&[intent]).await
     }
-
-    async fn reaps_of(&self, path: &FilePath) -> Result<Vec<Intent>> {
-        let mut reaps = self.inner.metadata.intents_on(path).await?;
-        reaps.retain(|i| i.path == *path && i.state == IntentState::Queued);
-        Ok(reaps)
-    }
 }
 
-fn in_trash(path: &FilePath, record: &Record) -> Result<ezdfs_core::FileMeta> {
+fn bytes_are_gone(path: &FilePath) -> Error {
+    Error::new(
+        ErrorKind::MissingBytes,
+        format!("the bytes of `{path}` are gone: it cannot be restored"),
+    )
+}
+
+fn in_trash(path: &FilePath, record: &Record) -> Result<FileMeta> {
     match (&record.base, record.file(path)) {
         (Some(base), Some(_)) if base.visible() => Err(Error::new(
             ErrorKind::AlreadyExists,

@@ -14,9 +14,9 @@ mod materialise;
 pub mod memory;
 mod place;
 mod rows;
-
-
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 
 pub use memory::MemoryMetadata;
-
-
+#[cfg(feature = "sqlite")]
+pub use sqlite::{SqliteMetadata, SqliteOptions};

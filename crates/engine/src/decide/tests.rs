@@ -1,1 +1,1 @@
-
+//! The rule, branch by branch.

@@ -1,0 +1,83 @@
+//! `ezdfs gc`
+
+use std::time::Duration;
+
+use clap::Args;
+use ezdfs_engine::Maintained;
+use serde::Serialize;
+
+use crate::context::Context;
+use crate::out::Out;
+use crate::outcome::{Outcome, Result};
+use crate::size;
+use crate::when::parse_duration;
+
+const AFTER: &str = "\
+Does once what `serve` does all the time: rolls interrupted work forward, hides expired files, removes
+the bytes of deleted files whose grace is over, trims the change feed; and removes staged files that
+crashed writers left. Nothing that a visible file names is ever removed. Exit code 3: some of it
+failed, was named in the log, and is tried again at the next run.
+
+JSON (--json): one object with rolled, reaped, expired, forgotten, trimmed, failed, staging_files,
+staging_bytes, staging_kept.
+
+Examples:
+  ezdfs gc
+  ezdfs gc --staging-age 0s         when no other machine writes to this store";
+
+/// Finish interrupted work and remove what is no longer needed, once
+#[derive(Debug, Args)]
+#[command(after_help = AFTER)]
+pub(crate) struct GcArgs {
+    /// How long ago a staged file was last written before it is taken for abandoned. Files of
+    /// running processes of this machine always stay.
+    #[arg(long, value_name = "AGE", default_value = "1h", value_parser = parse_duration)]
+    staging_age: Duration,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Cleaned {
+    #[serde(flatten)]
+    maintained: Maintained,
+    staging_files: u64,
+    staging_bytes: u64,
+    staging_kept: u64,
+}
+
+pub(crate) async fn run(args: GcArgs, context: &Context) -> Result {
+    let store = context.open().await?;
+    let maintained = store.service.maintain().await?;
+    let swept = match &store.local {
+        Some(local) => local.sweep(store.service.clock().now().minus(args.staging_age)).await?,
+        None => ezdfs_binarydata::local::Swept::default(),
+    };
+    let mut out = Out::new();
+    let cleaned = Cleaned {
+        maintained,
+        staging_files: swept.files,
+        staging_bytes: swept.bytes,
+        staging_kept: swept.kept,
+    };
+    if args.json {
+        out.json(&cleaned)?;
+    } else {
+        for (count, what) in [
+            (maintained.rolled, "interrupted pieces of work rolled forward"),
+            (maintained.expired, "expired files hidden"),
+            (maintained.reaped, "deleted files whose bytes were removed"),
+            (maintained.forgotten, "records of ended work forgotten"),
+            (maintained.trimmed, "rows of the change feed trimmed"),
+            (maintained.failed, "pieces of work failed"),
+            (swept.kept, "staged files kept"),
+        ] {
+            out.line(&format!("{count:>9} {what}"))?;
+        }
+        let bytes = size::human(swept.bytes);
+        out.line(&format!("{:>9} staged files removed ({bytes})", swept.files))?;
+    }
+    out.flush()?;
+    Ok(if maintained.failed > 0 { Outcome::Partial } else { Outcome::Done })
+}

@@ -1,0 +1,100 @@
+//! `ezdfs serve`
+
+use std::net::SocketAddr;
+
+use clap::Args;
+use ezdfs_config::AccessLog;
+use ezdfs_core::Error;
+use ezdfs_http::{AdminSettings, CachePolicies, Format, Limits, ServeSettings, Server};
+
+use crate::context::{Context, Store};
+use crate::maintenance::Maintenance;
+use crate::outcome::{Outcome, Result};
+use crate::say;
+use crate::signals;
+
+const AFTER: &str = "\
+Serves files below `url_prefix` with GET and HEAD, and /healthz and /readyz on the admin listener.
+Both addresses are printed on stderr when they take connections; port 0 takes a free one. The access
+log goes to stdout. SIGTERM or SIGINT lets answers under way finish; a second one does not.
+
+Examples:
+  ezdfs serve
+  ezdfs serve --listen 0.0.0.0:8080
+  ezdfs --config /etc/ezdfs/ezdfs.toml --log-format json serve --admin-listen 127.0.0.1:0";
+
+/// Serve the files of the store over HTTP
+#[derive(Debug, Args)]
+#[command(after_help = AFTER)]
+pub(crate) struct ServeArgs {
+    /// Address of the asset listener [else `listen` in [serve], 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// Address of the admin listener [else `listen` in [admin], 127.0.0.1:8081]
+    #[arg(long, value_name = "ADDRESS")]
+    admin_listen: Option<SocketAddr>,
+}
+
+pub(crate) async fn run(args: ServeArgs, context: &Context) -> Result {
+    let store = context.open().await?;
+    let settings = store.settings();
+    let listen = args.listen.unwrap_or(settings.serve.listen);
+    let admin = args.admin_listen.unwrap_or(settings.admin.listen);
+    let server = bind(&store, listen, admin).await?;
+    say::note(&format!("ezdfs: serving {}", asset_url(&store, server.address())));
+    if let Some(admin) = server.admin_address() {
+        say::note(&format!("ezdfs: admin listener http://{admin}/"));
+    }
+    until_signal(server, &store).await;
+    Ok(Outcome::Done)
+}
+
+/// Both listeners of a store, bound to these addresses, the rest as configured.
+///
+/// # Errors
+/// When an address cannot be bound.
+pub(crate) async fn bind(
+    store: &Store,
+    listen: SocketAddr,
+    admin: SocketAddr,
+) -> Result<Server, Error> {
+    let settings = &store.settings().serve;
+    let policies = settings.cache_policy.iter().map(|p| (&*p.pattern, &*p.cache_control));
+    let serve = ServeSettings {
+        listen,
+        url_prefix: settings.url_prefix.as_str().parse()?,
+        public: settings.public.clone(),
+        cache_policies: CachePolicies::new(policies)?,
+        access_log: match settings.access_log {
+            AccessLog::Combined => Some(Format::Combined),
+            AccessLog::Json => Some(Format::Json),
+            AccessLog::Off => None,
+        },
+        limits: Limits::default(),
+    };
+    let admin = AdminSettings { listen: admin, limits: Limits::default() };
+    let log = Box::new(std::io::stdout());
+    Server::bind(store.service.clone(), serve, Some(admin), log).await
+}
+
+/// The URL below which a listener at `address` has the assets.
+pub(crate) fn asset_url(store: &Store, address: SocketAddr) -> String {
+    format!("http://{address}{}", store.settings().serve.url_prefix.path())
+}
+
+/// Serves, and maintains the store, until SIGINT or SIGTERM; ends at once at a second one.
+pub(crate) async fn until_signal(server: Server, store: &Store) {
+    let maintenance = Maintenance::start(store);
+    let stopping = async {
+        signals::shutdown().await;
+        tracing::info!("shutting down: answers under way finish first");
+    };
+    let impatient = async {
+        signals::shutdown().await;
+        signals::shutdown().await;
+    };
+    tokio::select! {
+        () = server.run(stopping) => maintenance.stop().await,
+        () = impatient => tracing::warn!("second signal: ended at once"),
+    }
+}

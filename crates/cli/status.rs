@@ -1,0 +1,202 @@
+//! `ezdfs status`
+
+use clap::Args;
+use ezdfs_core::{Figures, KeyPrefix};
+use serde::Serialize;
+
+use crate::context::{Context, Store};
+use crate::out::Out;
+use crate::outcome::{Outcome, Result};
+use crate::size;
+
+/// Feed rows above which listings of foreign files are noticeably late.
+const FEED_LAG_MAX: u64 = 10_000;
+
+const AFTER: &str = "\
+Exit code 4 and a line for each when something is wrong: the database or the store does not answer,
+interrupted work waits to be rolled forward, the change feed lags.
+
+JSON (--json): one object with metadata, binarydata (handler, where, reachable, error), figures (files,
+bytes, hidden, directories, held, overdue, reaps, feed_lag) and problems (list of texts).
+
+Examples:
+  ezdfs status
+  ezdfs status --json | jq .figures.files";
+
+/// Show the state of the store; exit code 4 when something is wrong
+#[derive(Debug, Args)]
+#[command(after_help = AFTER)]
+pub(crate) struct StatusArgs {
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Status {
+    version: &'static str,
+    metadata: Part,
+    binarydata: Part,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    figures: Option<FiguresJson>,
+    problems: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Part {
+    handler: String,
+    #[serde(rename = "where")]
+    place: String,
+    reachable: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct FiguresJson {
+    files: u64,
+    bytes: u64,
+    hidden: u64,
+    directories: u64,
+    held: u64,
+    overdue: u64,
+    reaps: u64,
+    feed_lag: u64,
+}
+
+pub(crate) async fn run(args: StatusArgs, context: &Context) -> Result {
+    let loaded = context.load()?;
+    let status = match context.open_loaded(&loaded).await {
+        Ok(store) => of(&store).await,
+        // A configuration error is the caller's; anything else is a finding.
+        Err(e) if e.kind() == ezdfs_core::ErrorKind::Config => return Err(e.into()),
+        Err(e) => unopened(&loaded, &e),
+    };
+    let mut out = Out::new();
+    if args.json {
+        out.json(&status)?;
+    } else {
+        print(&status, &mut out)?;
+    }
+    out.flush()?;
+    Ok(if status.problems.is_empty() { Outcome::Done } else { Outcome::Problems })
+}
+
+/// A store that could not even be opened.
+fn unopened(loaded: &ezdfs_config::Loaded, e: &ezdfs_core::Error) -> Status {
+    let part = |handler: &str| Part {
+        handler: handler.to_owned(),
+        place: "not opened".to_owned(),
+        reachable: false,
+        error: None,
+    };
+    Status {
+        version: env!("CARGO_PKG_VERSION"),
+        metadata: part(&loaded.settings.store.metadata),
+        binarydata: part(&loaded.settings.store.binarydata),
+        figures: None,
+        problems: vec![e.to_string()],
+    }
+}
+
+async fn of(store: &Store) -> Status {
+    let settings = &store.settings().store;
+    let binary = store.service.binary();
+    let figures = store.service.metadata().figures().await;
+    let probed = probe(store).await;
+    let mut problems = Vec::new();
+    let metadata = Part {
+        handler: settings.metadata.clone(),
+        place: store.service.metadata().describe(),
+        reachable: figures.is_ok(),
+        error: figures.as_ref().err().map(ToString::to_string),
+    };
+    let binarydata = Part {
+        handler: settings.binarydata.clone(),
+        place: binary.store.to_string(),
+        reachable: probed.is_ok(),
+        error: probed.as_ref().err().map(ToString::to_string),
+    };
+    if let Some(e) = &metadata.error {
+        problems.push(format!("metadata handler `{}` fails: {e}", metadata.handler));
+    }
+    if let Some(e) = &binarydata.error {
+        problems.push(format!("binarydata handler `{}` fails: {e}", binarydata.handler));
+    }
+    if let Ok(figures) = &figures {
+        problems.extend(findings(figures));
+    }
+    let figures = figures.ok().map(|f| FiguresJson {
+        files: f.files,
+        bytes: f.bytes,
+        hidden: f.hidden,
+        directories: f.directories,
+        held: f.held,
+        overdue: f.overdue,
+        reaps: f.reaps,
+        feed_lag: f.feed_lag,
+    });
+    Status { version: env!("CARGO_PKG_VERSION"), metadata, binarydata, figures, problems }
+}
+
+/// Asks the store for an object that is never there.
+async fn probe(store: &Store) -> Result<(), ezdfs_core::Error> {
+    let binary = store.service.binary();
+    let key = KeyPrefix::reserved_key(&binary.prefix, "status-probe")?;
+    binary.head(&key).await.map(|_| ())
+}
+
+fn findings(figures: &Figures) -> Vec<String> {
+    let mut problems = Vec::new();
+    if figures.overdue > 0 {
+        problems.push(format!(
+            "{} interrupted pieces of work wait to be rolled forward; `ezdfs serve` does so, or \
+             `ezdfs gc`",
+            figures.overdue
+        ));
+    }
+    if figures.feed_lag > FEED_LAG_MAX {
+        problems.push(format!(
+            "{} changes by other programs are not in the listings yet; list a directory, or run \
+             `ezdfs serve`",
+            figures.feed_lag
+        ));
+    }
+    problems
+}
+
+fn print(status: &Status, out: &mut Out) -> Result<()> {
+    for (what, part) in [("metadata", &status.metadata), ("binarydata", &status.binarydata)] {
+        let state = if part.reachable { "ok" } else { "FAILS" };
+        out.line(&format!("{what:<12} {} ({}): {state}", part.handler, part.place))?;
+    }
+    if let Some(f) = &status.figures {
+        out.line(&format!("files        {} ({})", f.files, size::human(f.bytes)))?;
+        for (what, count) in [
+            ("directories", f.directories),
+            ("hidden rows", f.hidden),
+            ("work held", f.held),
+            ("overdue", f.overdue),
+            ("to be reaped", f.reaps),
+            ("feed lag", f.feed_lag),
+        ] {
+            out.line(&format!("{what:<12} {count}"))?;
+        }
+    }
+    for problem in &status.problems {
+        out.line(&format!("PROBLEM: {problem}"))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn overdue_work_and_a_lagging_feed_are_findings() {
+        assert!(findings(&Figures { held: 3, reaps: 9, feed_lag: 5, ..Figures::default() }).is_empty());
+        assert_eq!(findings(&Figures { overdue: 1, ..Figures::default() }).len(), 1);
+        assert_eq!(findings(&Figures { feed_lag: FEED_LAG_MAX + 1, ..Figures::default() }).len(), 1);
+    }
+}

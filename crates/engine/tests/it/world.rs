@@ -1,0 +1,294 @@
+//! A store of its own for each test: two handlers, a clock, a foreign writer, and what must be
+//! true of it at the end.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ezdfs_binarydata::{LocalOptions, LocalStore};
+use ezdfs_core::{
+    Capabilities, Clock, DirPath, Error, ErrorKind, FilePath, IntentState, KeyPrefix,
+    MetadataStore, NamePrefix, SeededEntropy, Sha256, Timestamp,
+};
+use ezdfs_engine::{BinaryStore, FileService, Options, Parts, PublishOptions, Published};
+use ezdfs_metadata::{MemoryMetadata, SqliteMetadata, SqliteOptions};
+use ezdfs_testkit::faults::{FaultyMetadata, FaultyObjects, Plan, StampedObjects, TickingClock};
+use ezdfs_testkit::{ForeignWriter, SqliteForeignWriter};
+use futures::{StreamExt as _, TryStreamExt as _};
+use object_store::memory::InMemory;
+use object_store::path::Path as ObjectKey;
+use object_store::{ObjectMeta, ObjectStore};
+use sha2::Digest as _;
+
+/// What stands before each path in the table.
+pub(crate) const PREFIX: &str = "var/site/storage";
+/// What the clock shows at the start, in Unix seconds.
+pub(crate) const START: i64 = 1_700_000_000;
+
+/// A pair of handlers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Backend {
+    pub(crate) sqlite: bool,
+    pub(crate) local: bool,
+}
+
+pub(crate) const MEMORY: Backend = Backend { sqlite: false, local: false };
+pub(crate) const MEMORY_LOCAL: Backend = Backend { sqlite: false, local: true };
+pub(crate) const SQLITE_CLOUD: Backend = Backend { sqlite: true, local: false };
+pub(crate) const SQLITE_LOCAL: Backend = Backend { sqlite: true, local: true };
+
+/// Visible files: path to bytes and expiry.
+pub(crate) type Files = BTreeMap<String, (Bytes, Option<Timestamp>)>;
+
+pub(crate) struct World {
+    pub(crate) clock: TickingClock,
+    pub(crate) metadata: Arc<dyn MetadataStore>,
+    pub(crate) objects: Arc<dyn ObjectStore>,
+    pub(crate) foreign: Arc<dyn ForeignWriter>,
+    pub(crate) options: Options,
+    pub(crate) backend: Backend,
+    _dir: tempfile::TempDir,
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.backend.fmt(f)
+    }
+}
+
+/// Options of the tests: those of the configuration, but waits are short.
+pub(crate) fn options() -> Options {
+    Options { io_timeout: Duration::from_millis(4), ..Options::default() }
+}
+
+impl World {
+    pub(crate) async fn new(backend: Backend, options: Options) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = TickingClock::at(Timestamp::from_secs(START));
+        let shared: Arc<dyn Clock> = Arc::new(clock.clone());
+        let prefix = NamePrefix::new(PREFIX);
+        let (metadata, foreign): (Arc<dyn MetadataStore>, Arc<dyn ForeignWriter>) =
+            if backend.sqlite {
+                let file = dir.path().join("ezdfs.db");
+                let with = SqliteOptions { prefix, ..SqliteOptions::default() };
+                let store = SqliteMetadata::open(&file, with, shared.clone()).await.unwrap();
+                let foreign = SqliteForeignWriter::connect(&file, "ezdfsfile").await;
+                (Arc::new(store), Arc::new(foreign))
+            } else {
+                let store = MemoryMetadata::new(prefix, shared.clone());
+                let foreign = store.foreign();
+                (Arc::new(store), Arc::new(foreign))
+            };
+        let store: Arc<dyn ObjectStore> = if backend.local {
+            let root = dir.path().join("files");
+            std::fs::create_dir(&root).unwrap();
+            let with = LocalOptions { fsync: false, ..LocalOptions::default() };
+            Arc::new(LocalStore::open(&root, with).unwrap())
+        } else {
+            Arc::new(InMemory::new())
+        };
+        let objects = Arc::new(StampedObjects::new(store, shared));
+        Self { clock, metadata, objects, foreign, options, backend, _dir: dir }
+    }
+
+    /// A process whose calls follow a plan.
+    pub(crate) fn node(&self, plan: &Plan) -> FileService {
+        let capabilities =
+            if self.backend.local { Capabilities::LOCAL } else { Capabilities::MEMORY };
+        FileService::new(
+            Parts {
+                metadata: Arc::new(FaultyMetadata::new(self.metadata.clone(), plan.clone())),
+                binary: BinaryStore {
+                    name: "test".to_owned(),
+                    store: Arc::new(FaultyObjects::new(self.objects.clone(), plan.clone())),
+                    prefix: KeyPrefix::default(),
+                    capabilities,
+                    io_timeout: Duration::from_secs(30),
+                },
+                clock: Arc::new(self.clock.clone()),
+                entropy: Arc::new(SeededEntropy::new(fresh_seed())),
+            },
+            self.options,
+        )
+    }
+
+    /// A process without faults.
+    pub(crate) fn calm(&self) -> FileService {
+        self.node(&Plan::calm())
+    }
+
+    /// So long that the work of a dead process may be rolled forward.
+    pub(crate) fn outlast_lease(&self) {
+        self.clock.advance(self.options.lease + self.options.step_timeout + SECOND);
+    }
+
+    /// The visible files, each opened whole.
+    pub(crate) async fn files(&self, service: &FileService) -> Files {
+        let mut files = Files::new();
+        for path in self.visible().await {
+            files.insert(path.to_string(), read_with_expiry(service, &path).await.unwrap());
+        }
+        files
+    }
+
+    /// Paths of the visible base rows whose time is not over.
+    pub(crate) async fn visible(&self) -> Vec<FilePath> {
+        let now = self.clock.now();
+        let mut visible = Vec::new();
+        let mut after = None;
+        loop {
+            let page =
+                self.metadata.scan(&DirPath::root(), after.as_deref(), 1000).await.unwrap();
+            for (path, record) in page.rows.into_iter().flatten() {
+                if matches!(record.entry(&path, now), Some(ezdfs_core::Entry::File(_))) {
+                    visible.push(path);
+                }
+            }
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return visible,
+            }
+        }
+    }
+
+    /// Every object, those in limbo included.
+    pub(crate) async fn all_objects(&self) -> Vec<ObjectMeta> {
+        let mut all: Vec<_> = self.objects.list(None).try_collect().await.unwrap();
+        if self.backend.local {
+            let limbo = ObjectKey::parse(".ezdfs/limbo").unwrap();
+            let below: Vec<_> = self.objects.list(Some(&limbo)).try_collect().await.unwrap();
+            all.extend(below);
+        }
+        all
+    }
+
+    /// Maintenance until everything whose time comes has been done.
+    pub(crate) async fn clean_up(&self, service: &FileService) {
+        for _ in 0..3 {
+            let done = service.maintain().await.unwrap();
+            assert_eq!(done.failed, 0, "{done:?}");
+            self.clock.advance(self.options.delete_grace.max(self.options.trash) + SECOND);
+        }
+        let done = service.maintain().await.unwrap();
+        assert_eq!(done.failed, 0, "{done:?}");
+    }
+
+    /// After [`Self::clean_up`]: nothing but visible and hidden files is left.
+    pub(crate) async fn assert_no_leftovers(&self, context: &str) {
+        let far = Timestamp::from_nanos(i64::MAX);
+        for state in [IntentState::Held, IntentState::Queued] {
+            let left = self.metadata.due(state, far, 100).await.unwrap();
+            assert!(left.is_empty(), "{context}: {left:#?}");
+        }
+        for object in self.all_objects().await {
+            let key = object.location.to_string();
+            assert!(!key.starts_with(".ezdfs"), "{context}: `{key}` is left in limbo");
+            let path: FilePath = key.parse().unwrap();
+            let record = self.metadata.record(&path).await.unwrap();
+            assert!(record.base.is_some(), "{context}: `{key}` is an orphan");
+        }
+    }
+}
+
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+
+/// Tokens of two processes must differ.
+fn fresh_seed() -> u64 {
+    static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+    NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+}
+
+pub(crate) fn path(text: &str) -> FilePath {
+    text.parse().unwrap()
+}
+
+pub(crate) fn sha256(bytes: &[u8]) -> Sha256 {
+    Sha256::from_bytes(sha2::Sha256::digest(bytes).into())
+}
+
+/// Publishes bytes.
+pub(crate) async fn put(
+    service: &FileService,
+    at: &str,
+    bytes: impl Into<Bytes>,
+) -> Result<Published, Error> {
+    put_with(service, at, bytes, PublishOptions::default()).await
+}
+
+pub(crate) async fn put_with(
+    service: &FileService,
+    at: &str,
+    bytes: impl Into<Bytes>,
+    options: PublishOptions,
+) -> Result<Published, Error> {
+    let body = futures::stream::iter([Ok(bytes.into())]);
+    service.publish(&path(at), body, options).await
+}
+
+/// Reads a whole file. What the row says of it is checked against the bytes.
+pub(crate) async fn read(service: &FileService, at: &FilePath) -> Result<Bytes, Error> {
+    read_with_expiry(service, at).await.map(|(bytes, _)| bytes)
+}
+
+async fn read_with_expiry(
+    service: &FileService,
+    at: &FilePath,
+) -> Result<(Bytes, Option<Timestamp>), Error> {
+    let (meta, body) = service.open_whole(at).await?;
+    let bytes = collect(body).await?;
+    assert_eq!(meta.size, u64::try_from(bytes.len()).unwrap(), "size of `{at}`");
+    if let Some(digest) = meta.sha256 {
+        assert_eq!(digest, sha256(&bytes), "digest of `{at}`");
+    }
+    Ok((bytes, meta.expires))
+}
+
+pub(crate) async fn collect(mut body: ezdfs_engine::Body) -> Result<Bytes, Error> {
+    let mut bytes = Vec::new();
+    while let Some(piece) = body.next().await {
+        bytes.extend_from_slice(&piece?);
+    }
+    Ok(bytes.into())
+}
+
+/// Whether the same call may succeed later, or the file is not there: what a reader may get while
+/// somebody is at work.
+pub(crate) fn is_retryable(e: &Error) -> bool {
+    e.kind().is_transient() || e.kind() == ErrorKind::NotFound
+}
+
+/// What PHP does.
+impl World {
+    /// Writes an object as PHP does: without a token, in place of whatever is there.
+    pub(crate) async fn php_object(&self, at: &str, bytes: impl Into<Bytes>) {
+        use object_store::ObjectStoreExt as _;
+        let key = ObjectKey::parse(at).unwrap();
+        self.objects.put(&key, bytes.into().into()).await.unwrap();
+    }
+
+    /// Inserts or updates a row as Ibexa does.
+    pub(crate) async fn php_row(&self, at: &str, size: usize) {
+        let (name, size) = (format!("{PREFIX}/{at}"), u64::try_from(size).unwrap());
+        self.foreign.store(&name, size, self.clock.now().secs(), "text/plain").await;
+    }
+
+    /// Ibexa's create: bytes first, row second.
+    pub(crate) async fn php_create(&self, at: &str, bytes: impl Into<Bytes>) {
+        let bytes = bytes.into();
+        let size = bytes.len();
+        self.php_object(at, bytes).await;
+        self.php_row(at, size).await;
+    }
+
+    /// Ibexa's delete: row first, bytes second.
+    pub(crate) async fn php_delete(&self, at: &str) {
+        use object_store::ObjectStoreExt as _;
+        self.foreign.delete(&format!("{PREFIX}/{at}")).await;
+        match self.objects.delete(&ObjectKey::parse(at).unwrap()).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+            Err(e) => panic!("{e}"),
+        }
+    }
+}

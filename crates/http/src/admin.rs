@@ -1,0 +1,165 @@
+//! The admin listener: health, readiness and status. It asks for no token yet, so it belongs on
+//! loopback.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use ezdfs_core::{Error, ErrorKind, Result, Token};
+use ezdfs_engine::FileService;
+use serde::Serialize;
+
+use crate::readiness::Readiness;
+
+/// Longest wait of a readiness check.
+const READY_TIMEOUT: Duration = Duration::from_secs(2);
+
+#[derive(Debug, Clone)]
+struct Admin {
+    service: FileService,
+    readiness: Readiness,
+}
+
+/// The routes of the admin listener. Everything else is 404, another method 405.
+pub fn router(service: FileService, readiness: Readiness) -> Router {
+    Router::new()
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/v1/status", get(v1_status))
+        .fallback(|_: Uri| async { problem(ErrorKind::NotFound) })
+        .method_not_allowed_fallback(|| async { problem_of(StatusCode::METHOD_NOT_ALLOWED) })
+        .with_state(Admin { service, readiness })
+}
+
+async fn healthz() -> Response {
+    line(StatusCode::OK, "ok\n")
+}
+
+async fn readyz(State(admin): State<Admin>) -> Response {
+    if !admin.readiness.is_ready() {
+        return line(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n");
+    }
+    match check(&admin.service).await {
+        Ok(()) => line(StatusCode::OK, "ready\n"),
+        Err((what, e)) => {
+            tracing::warn!(error = %e, "not ready: {what}");
+            line(StatusCode::SERVICE_UNAVAILABLE, what)
+        }
+    }
+}
+
+/// Asks both handlers for an answer, whatever it is.
+async fn check(service: &FileService) -> Result<(), (&'static str, Error)> {
+    let metadata = "the metadata handler does not answer\n";
+    let binarydata = "the binarydata handler does not answer\n";
+    bounded(service.metadata().now()).await.map_err(|e| (metadata, e))?;
+    let key = service
+        .binary()
+        .limbo_key(Token::from_bytes([0; 16]))
+        .map_err(|e| (binarydata, e))?;
+    bounded(service.binary().head(&key)).await.map_err(|e| (binarydata, e))?;
+    Ok(())
+}
+
+async fn bounded<T>(call: impl Future<Output = Result<T>>) -> Result<T> {
+    match tokio::time::timeout(READY_TIMEOUT, call).await {
+        Ok(answer) => answer,
+        Err(_) => {
+            Err(Error::new(ErrorKind::TimedOut, format!("no answer in {READY_TIMEOUT:?}")))
+        }
+    }
+}
+
+async fn v1_status(State(admin): State<Admin>) -> Response {
+    match Status::of(&admin.service, &admin.readiness).await {
+        Ok(status) => axum::Json(status).into_response(),
+        Err(e) => {
+            tracing::warn!(error = %e, "no status");
+            problem(e.kind())
+        }
+    }
+}
+
+/// `GET /v1/status`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// Whether requests are welcome.
+    pub ready: bool,
+    /// The metadata handler, in one line.
+    pub metadata: String,
+    /// Name of the binarydata handler.
+    pub binarydata: String,
+    /// Visible files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Rows that no reader sees.
+    pub hidden: u64,
+    /// Directories.
+    pub directories: u64,
+    /// Pending rows that hold a path.
+    pub held: u64,
+    /// Held rows whose lease has ended.
+    pub overdue: u64,
+    /// Queued reaps.
+    pub reaps: u64,
+    /// Feed rows that the materialiser has not seen.
+    pub feed_lag: u64,
+}
+
+impl Status {
+    /// Asks the metadata handler, which scans its table.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn of(service: &FileService, readiness: &Readiness) -> Result<Self> {
+        let figures = service.metadata().figures().await?;
+        Ok(Self {
+            ready: readiness.is_ready(),
+            metadata: service.metadata().describe(),
+            binarydata: service.binary().name.clone(),
+            files: figures.files,
+            bytes: figures.bytes,
+            hidden: figures.hidden,
+            directories: figures.directories,
+            held: figures.held,
+            overdue: figures.overdue,
+            reaps: figures.reaps,
+            feed_lag: figures.feed_lag,
+        })
+    }
+}
+
+fn line(status: StatusCode, text: &'static str) -> Response {
+    (status, [(CACHE_CONTROL, HeaderValue::from_static("no-store"))], text).into_response()
+}
+
+/// RFC 9457 problem details, without anything of the error's message.
+#[derive(Serialize)]
+struct Problem {
+    r#type: &'static str,
+    title: &'static str,
+    status: u16,
+}
+
+fn problem(kind: ErrorKind) -> Response {
+    let status = StatusCode::from_u16(kind.answers().http);
+    problem_of(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR))
+}
+
+fn problem_of(status: StatusCode) -> Response {
+    let problem = Problem {
+        r#type: "about:blank",
+        title: status.canonical_reason().unwrap_or("Error"),
+        status: status.as_u16(),
+    };
+    let fields = [
+        (CONTENT_TYPE, HeaderValue::from_static("application/problem+json")),
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    (status, fields, axum::Json(problem)).into_response()
+}

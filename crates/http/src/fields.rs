@@ -1,0 +1,179 @@
+//! Response fields of one version.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use ezdfs_core::{FileMeta, Timestamp};
+use http::HeaderMap;
+use http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
+    HeaderValue, LAST_MODIFIED, X_CONTENT_TYPE_OPTIONS,
+};
+
+use crate::cache_policy::CachePolicies;
+
+/// Nothing that a browser could run or load: uploaded documents share the host of the site.
+const SANDBOX: HeaderValue =
+    HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; sandbox");
+
+/// `Last-Modified` in Unix seconds: only for an mtime above zero, and never later than `now`
+/// (RFC 9110 §8.8.2.1).
+#[must_use]
+pub fn last_modified(meta: &FileMeta, now: Timestamp) -> Option<i64> {
+    let modified = meta.mtime.secs().min(now.secs());
+    (modified > 0).then_some(modified)
+}
+
+/// The fields that a 304 repeats (RFC 9110 §15.4.5), and every 200 and 206 has.
+pub fn validators(fields: &mut HeaderMap, meta: &FileMeta, policies: &CachePolicies, now: Timestamp) {
+    if let Ok(etag) = HeaderValue::try_from(meta.etag().to_string()) {
+        fields.insert(ETAG, etag);
+    }
+    if let Some(date) = last_modified(meta, now).and_then(http_date) {
+        fields.insert(LAST_MODIFIED, date);
+    }
+    fields.insert(CACHE_CONTROL, policies.of(meta, now));
+}
+
+/// The fields that describe the content, of a 200 or 206.
+pub fn content(fields: &mut HeaderMap, meta: &FileMeta) {
+    let media_type = meta.media_type();
+    fields.insert(CONTENT_TYPE, content_type(media_type));
+    fields.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    fields.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if is_active(media_type) {
+        fields.insert(CONTENT_SECURITY_POLICY, SANDBOX);
+        fields.insert(CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
+    }
+}
+
+/// `Content-Type`: text without a charset is UTF-8. A media type that is no field value cannot
+/// come from [`FileMeta::media_type`]; it would be served as bytes.
+fn content_type(media_type: &str) -> HeaderValue {
+    let unnamed_text = starts_with(media_type, "text/")
+        && !media_type.to_ascii_lowercase().contains("charset=");
+    let value = if unnamed_text {
+        HeaderValue::try_from(format!("{media_type}; charset=utf-8"))
+    } else {
+        HeaderValue::from_str(media_type)
+    };
+    value.unwrap_or(HeaderValue::from_static(ezdfs_core::entry::OCTET_STREAM))
+}
+
+/// Documents that can hold scripts. Opened by themselves they are downloaded; as an image in a
+/// page an SVG still shows. PDF viewers do not run in a sandbox, so a PDF is downloaded as well.
+fn is_active(media_type: &str) -> bool {
+    let essence = media_type.split(';').next().unwrap_or_default().trim_end();
+    let subtype = essence.split_once('/').map_or("", |(_, s)| s);
+    ["html", "xml", "xsl", "pdf"].iter().any(|s| subtype.eq_ignore_ascii_case(s))
+        || subtype.len() > 4 && ends_with(subtype, "+xml")
+}
+
+fn starts_with(text: &str, prefix: &str) -> bool {
+    text.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix))
+}
+
+fn ends_with(text: &str, suffix: &str) -> bool {
+    text.len()
+        .checked_sub(suffix.len())
+        .and_then(|at| text.get(at..))
+        .is_some_and(|tail| tail.eq_ignore_ascii_case(suffix))
+}
+
+fn http_date(secs: i64) -> Option<HeaderValue> {
+    // httpdate has no year above 9999; Timestamp ends in 2262.
+    let date = UNIX_EPOCH + Duration::from_secs(u64::try_from(secs).ok()?);
+    HeaderValue::try_from(httpdate::fmt_http_date(date)).ok()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use ezdfs_core::{BaseRow, Record, Sha256, Token};
+
+    /// A JPEG of three bytes from 1994, as a row that PHP wrote.
+    pub(crate) fn meta() -> FileMeta {
+        let base = BaseRow {
+            name: "images/a.jpg".to_owned(),
+            datatype: "image/jpeg".to_owned(),
+            scope: "image".to_owned(),
+            size: 3,
+            mtime: 784_111_777,
+            expired: false,
+        };
+        let path = "images/a.jpg".parse().unwrap();
+        Record { base: Some(base), ..Record::default() }.file(&path).unwrap()
+    }
+
+    fn of(meta: &FileMeta) -> HeaderMap {
+        let mut fields = HeaderMap::new();
+        let policies = CachePolicies::new([]).unwrap();
+        validators(&mut fields, meta, &policies, Timestamp::from_secs(1_000_000_000));
+        content(&mut fields, meta);
+        fields
+    }
+
+    fn with_type(datatype: &str) -> HeaderMap {
+        of(&FileMeta { datatype: datatype.to_owned(), ..meta() })
+    }
+
+    #[test]
+    fn etags_are_strong_only_for_known_versions() {
+        assert_eq!(of(&meta())[ETAG], "W/\"2ebc98a1-3\"");
+        let token = Some(Token::from_bytes([1; 16]));
+        let known = of(&FileMeta { token, ..meta() });
+        assert_eq!(known[ETAG], format!("\"t-{}\"", "01".repeat(16)));
+        let sha256 = Some(Sha256::from_bytes([2; 32]));
+        assert_eq!(of(&FileMeta { sha256, token, ..meta() })[ETAG], format!("\"{}\"", "02".repeat(32)));
+    }
+
+    #[test]
+    fn last_modified_is_absent_without_an_mtime_and_never_in_the_future() {
+        assert_eq!(of(&meta())[LAST_MODIFIED], "Sun, 06 Nov 1994 08:49:37 GMT");
+        let future = FileMeta { mtime: Timestamp::from_secs(2_000_000_000), ..meta() };
+        assert_eq!(of(&future)[LAST_MODIFIED], "Sun, 09 Sep 2001 01:46:40 GMT");
+        for secs in [0, -5] {
+            let odd = FileMeta { mtime: Timestamp::from_secs(secs), ..meta() };
+            assert!(!of(&odd).contains_key(LAST_MODIFIED));
+        }
+    }
+
+    #[test]
+    fn content_types() {
+        for (datatype, expected) in [
+            ("image/jpeg", "image/jpeg"),
+            ("text/plain", "text/plain; charset=utf-8"),
+            ("TEXT/css", "TEXT/css; charset=utf-8"),
+            ("text/plain; Charset=latin1", "text/plain; Charset=latin1"),
+            ("", "application/octet-stream"),
+            ("misc", "application/octet-stream"),
+            ("text/html\r\nX: y", "application/octet-stream"),
+        ] {
+            assert_eq!(with_type(datatype)[CONTENT_TYPE], expected, "{datatype}");
+        }
+    }
+
+    #[test]
+    fn abuse_47_active_documents_are_sandboxed() {
+        for datatype in [
+            "image/svg+xml",
+            "IMAGE/SVG+XML; charset=utf-8",
+            "text/html",
+            "application/xhtml+xml",
+            "text/xml",
+            "application/xml",
+            "application/rss+xml",
+            "application/pdf",
+        ] {
+            let fields = with_type(datatype);
+            assert_eq!(fields[CONTENT_DISPOSITION], "attachment", "{datatype}");
+            assert!(fields[CONTENT_SECURITY_POLICY].to_str().unwrap().ends_with("sandbox"));
+            assert_eq!(fields[X_CONTENT_TYPE_OPTIONS], "nosniff");
+        }
+        for datatype in ["image/png", "text/plain", "text/css", "video/mp4", ""] {
+            let fields = with_type(datatype);
+            assert!(!fields.contains_key(CONTENT_DISPOSITION), "{datatype}");
+            assert!(!fields.contains_key(CONTENT_SECURITY_POLICY), "{datatype}");
+            assert_eq!(fields[X_CONTENT_TYPE_OPTIONS], "nosniff");
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! The HTTP server over real sockets, with a real file service behind it.
+
+mod abuse;
+mod admin;
+mod client;
+mod conditionals;
+mod connections;
+mod faulty;
+mod files;
+mod log;
+mod ranges;
+mod replace;
+mod site;

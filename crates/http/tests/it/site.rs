@@ -1,0 +1,175 @@
+//! `Site`: a server on free ports with a file service in memory behind it.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ezdfs_binarydata::{LocalOptions, LocalStore};
+use ezdfs_core::{
+    BaseRow, Capabilities, Clock as _, FilePath, KeyPrefix, ManualClock, MetadataStore as _,
+    NamePrefix, SeededEntropy, SystemClock,
+};
+use ezdfs_engine::{BinaryStore, FileService, Options, Parts, PublishOptions, Published};
+use ezdfs_http::{AdminSettings, CachePolicies, Format, Limits, Readiness, ServeSettings, Server};
+use ezdfs_metadata::MemoryMetadata;
+use ezdfs_metadata::memory::ForeignRow;
+use object_store::memory::InMemory;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::client::{self, Reply};
+use crate::faulty::{Faults, FaultyStore};
+
+/// A running server.
+pub(crate) struct Site {
+    pub(crate) address: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) service: FileService,
+    pub(crate) metadata: Arc<MemoryMetadata>,
+    pub(crate) clock: ManualClock,
+    pub(crate) faults: Arc<Faults>,
+    pub(crate) readiness: Readiness,
+    stop: oneshot::Sender<()>,
+    running: JoinHandle<()>,
+    /// Holds the files of a local store until the server is gone.
+    _root: Option<tempfile::TempDir>,
+}
+
+/// How a site differs from the usual one.
+pub(crate) struct Plan {
+    pub(crate) url_prefix: &'static str,
+    pub(crate) limits: Limits,
+    pub(crate) log: Option<(Format, Box<dyn Write + Send>)>,
+    pub(crate) local: bool,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            url_prefix: "/var/site/storage",
+            limits: Limits { drain: Duration::from_secs(5), ..Limits::default() },
+            log: None,
+            local: false,
+        }
+    }
+}
+
+/// The URL of a path on the usual site.
+pub(crate) fn url(path: &str) -> String {
+    format!("/var/site/storage/{path}")
+}
+
+pub(crate) fn path(text: &str) -> FilePath {
+    text.parse().unwrap()
+}
+
+impl Site {
+    pub(crate) async fn start() -> Self {
+        Self::with(Plan::default()).await
+    }
+
+    pub(crate) async fn with(plan: Plan) -> Self {
+        let clock = ManualClock::at(SystemClock.now());
+        let prefix = NamePrefix::new("var/site/storage");
+        let metadata = Arc::new(MemoryMetadata::new(prefix, Arc::new(clock.clone())));
+        let faults = Arc::new(Faults::default());
+        let (store, capabilities, root): (Arc<dyn object_store::ObjectStore>, _, _) = if plan.local
+        {
+            let root = tempfile::tempdir().unwrap();
+            let options = LocalOptions { fsync: false, ..LocalOptions::default() };
+            let store = LocalStore::open(root.path(), options).unwrap();
+            (Arc::new(store), Capabilities::LOCAL, Some(root))
+        } else {
+            let store = FaultyStore { inner: Arc::new(InMemory::new()), faults: faults.clone() };
+            (Arc::new(store), Capabilities::MEMORY, None)
+        };
+        let service = FileService::new(
+            Parts {
+                metadata: metadata.clone(),
+                binary: BinaryStore {
+                    name: "memory".to_owned(),
+                    store,
+                    prefix: KeyPrefix::new("prefix").unwrap(),
+                    capabilities,
+                    io_timeout: Duration::from_secs(10),
+                },
+                clock: Arc::new(clock.clone()),
+                entropy: Arc::new(SeededEntropy::new(1)),
+            },
+            Options { io_timeout: Duration::from_millis(300), ..Options::default() },
+        );
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (format, out) = match plan.log {
+            Some((format, out)) => (Some(format), out),
+            None => (None, Box::new(std::io::sink()) as Box<dyn Write + Send>),
+        };
+        let serve = ServeSettings {
+            listen: any,
+            url_prefix: plan.url_prefix.parse().unwrap(),
+            public: vec!["images".to_owned(), "images-versioned".to_owned()],
+            cache_policies: CachePolicies::new([("images/**", "public, max-age=60")]).unwrap(),
+            access_log: format,
+            limits: plan.limits.clone(),
+        };
+        let admin = AdminSettings { listen: any, limits: plan.limits };
+        let server = Server::bind(service.clone(), serve, Some(admin), out).await.unwrap();
+        let (address, admin) = (server.address(), server.admin_address().unwrap());
+        let readiness = server.readiness();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let running = tokio::spawn(server.run(async {
+            let _ = stopped.await;
+        }));
+        let _root = root;
+        Self { address, admin, service, metadata, clock, faults, readiness, stop, running, _root }
+    }
+
+    /// Begins shutdown; the handle ends when the server has.
+    pub(crate) fn shut_down(self) -> JoinHandle<()> {
+        let _ = self.stop.send(());
+        self.running
+    }
+
+    pub(crate) async fn publish(&self, file: &str, bytes: impl Into<Bytes>) -> Published {
+        self.publish_as(file, bytes, PublishOptions::default()).await
+    }
+
+    pub(crate) async fn publish_as(
+        &self,
+        file: &str,
+        bytes: impl Into<Bytes>,
+        options: PublishOptions,
+    ) -> Published {
+        let bytes: Bytes = bytes.into();
+        let body = futures::stream::iter([Ok(bytes)]);
+        self.service.publish(&path(file), body, options).await.unwrap()
+    }
+
+    /// Changes the base row of a path as a PHP node would, through plain SQL.
+    pub(crate) fn foreign(&self, file: &str, edit: impl FnOnce(&mut BaseRow)) {
+        let name = self.metadata.prefix().name(&path(file));
+        let mut row = self.metadata.foreign().get(name.hash()).unwrap_or_else(|| ForeignRow {
+            base: BaseRow {
+                name: name.as_str().to_owned(),
+                datatype: "image/jpeg".to_owned(),
+                scope: "image".to_owned(),
+                size: 0,
+                mtime: 1_000_000_000,
+                expired: false,
+            },
+            name_trunk: name.as_str().to_owned(),
+            status: false,
+        });
+        edit(&mut row.base);
+        self.metadata.foreign().set(name.hash(), row);
+    }
+
+    pub(crate) async fn get(&self, target: &str, fields: &[(&str, &str)]) -> Reply {
+        client::request(self.address, "GET", target, fields).await
+    }
+
+    pub(crate) async fn status(&self, method: &str, target: &str) -> u16 {
+        client::request(self.address, method, target, &[]).await.status
+    }
+}

@@ -1,0 +1,26 @@
+//! The statements of the hot paths use an index, on a table of any size.
+
+use ezdfs_testkit::metadata_suite::{PREFIX, clock};
+
+use crate::sqlite::open;
+
+#[tokio::test]
+async fn hot_statements_never_scan_a_table() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir.path().join("ezdfs.db"), PREFIX, clock()).await;
+    let plans = store.query_plans().await.unwrap();
+    assert_eq!(plans.len(), 12);
+    for (name, steps) in plans {
+        assert!(!steps.is_empty(), "{name}");
+        for step in &steps {
+            // Derived tables and bound lists are as small as the question.
+            let small = ["json_each", "CONSTANT ROW", "SCAN k", "SCAN (subquery", "SCAN value"];
+            let scans = step.starts_with("SCAN") && !small.iter().any(|s| step.contains(s));
+            assert!(!scans, "{name} scans: {steps:#?}");
+            // A sort by name is one over the whole directory. What comes out of two or three
+            // walks that end by themselves may be sorted.
+            let bounded = ["tombstones", "intents_on", "expired"].contains(&name);
+            assert!(bounded || !step.contains("TEMP B-TREE"), "{name} sorts: {steps:#?}");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Listers: where the list of files comes from.
+
+mod table;
+mod tree;
+
+use std::fmt;
+
+use ezdfs_core::{Error, ErrorKind, FilePath, Result};
+use futures::stream::BoxStream;
+use futures::{FutureExt as _, TryStreamExt as _, future::BoxFuture};
+
+pub use table::TableLister;
+pub use tree::TreeLister;
+
+use crate::filter::Filter;
+use crate::position::Spot;
+
+/// What a lister found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listed {
+    /// A file.
+    File(FilePath),
+    /// A name that cannot be migrated; it is reported, and the walk goes on.
+    Bad {
+        /// Which one.
+        spot: Spot,
+        /// Why.
+        why: String,
+    },
+}
+
+impl Listed {
+    /// As a place in the order of the lister.
+    #[must_use]
+    pub fn spot(&self) -> Spot {
+        match self {
+            Self::File(path) => Spot::of(path),
+            Self::Bad { spot, .. } => spot.clone(),
+        }
+    }
+}
+
+/// A source of paths, in byte order, resumable after any of them.
+pub trait Lister: fmt::Debug + Send + Sync {
+    /// Everything that comes after the position `after` ([`Spot::position`]), or everything, in
+    /// pages of at most `page` entries. The memory of a walk does not depend on the number of
+    /// files. An error ends the walk: a listing that cannot be read to its end must never pass for
+    /// a short one.
+    fn walk(&self, after: Option<Vec<u8>>, page: usize) -> BoxStream<'static, Result<Vec<Listed>>>;
+
+    /// How many entries a whole walk yields that the filter admits, bad names included. Walks the
+    /// whole list.
+    ///
+    /// # Errors
+    /// Those of the walk.
+    fn count<'a>(&'a self, filter: &'a Filter) -> BoxFuture<'a, Result<u64>> {
+        self.walk(None, COUNT_PAGE)
+            .try_fold(0_u64, move |sum, page| async move {
+                let admitted = page.iter().filter(|f| filter.admits(&f.spot().raw)).count();
+                Ok(sum.saturating_add(u64::try_from(admitted).unwrap_or(u64::MAX)))
+            })
+            .boxed()
+    }
+}
+
+/// Entries per page of a count.
+const COUNT_PAGE: usize = 1000;
+
+/// Checks that a walk goes on in byte order: else a watermark would hide files that come later.
+#[derive(Debug, Default)]
+struct Order {
+    last: Option<Vec<u8>>,
+}
+
+impl Order {
+    /// A walk that starts after a position.
+    fn after(position: Option<Vec<u8>>) -> Self {
+        Self { last: position }
+    }
+
+    fn check(&mut self, spot: &Spot) -> Result<()> {
+        let position = spot.position();
+        if self.last.as_ref().is_some_and(|last| *last >= position) {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!(
+                    "the source does not list its files in byte order (at `{spot}`): a resumed \
+                     migration would lose files"
+                ),
+            ));
+        }
+        self.last = Some(position);
+        Ok(())
+    }
+}

@@ -1,0 +1,102 @@
+//! The window of files that are in flight or finished out of order, and the watermark that follows
+//! from it.
+
+use std::collections::VecDeque;
+
+/// Most files between the first unfinished one and the last started one. One slow file lets this
+/// many others pass; then they wait, so that memory and journal stay bounded.
+pub(crate) const WINDOW: usize = 1024;
+
+/// Files in the order of the lister.
+#[derive(Debug, Default)]
+pub(crate) struct Window {
+    /// Number of the first file in `slots`.
+    first: u64,
+    slots: VecDeque<Slot>,
+    /// Position of the last file before `slots`, when it is news.
+    passed: Option<Vec<u8>>,
+    /// Files that passed since the last watermark was taken.
+    since: usize,
+}
+
+#[derive(Debug)]
+struct Slot {
+    position: Vec<u8>,
+    finished: bool,
+}
+
+/// Names a file within the window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ticket(u64);
+
+impl Window {
+    pub(crate) fn is_full(&self) -> bool {
+        self.slots.len() >= WINDOW
+    }
+
+    /// The next file of the lister.
+    pub(crate) fn enter(&mut self, position: Vec<u8>) -> Ticket {
+        let at = u64::try_from(self.slots.len()).unwrap_or(u64::MAX);
+        self.slots.push_back(Slot { position, finished: false });
+        Ticket(self.first.saturating_add(at))
+    }
+
+    /// A file is finished and journalled.
+    pub(crate) fn finish(&mut self, ticket: Ticket) {
+        let at = ticket.0.checked_sub(self.first).and_then(|n| usize::try_from(n).ok());
+        if let Some(slot) = at.and_then(|n| self.slots.get_mut(n)) {
+            slot.finished = true;
+        }
+        while self.slots.front().is_some_and(|slot| slot.finished) {
+            self.passed = self.slots.pop_front().map(|slot| slot.position);
+            self.first = self.first.saturating_add(1);
+            self.since = self.since.saturating_add(1);
+        }
+    }
+
+    /// Files that passed since the last watermark was taken.
+    pub(crate) fn since(&self) -> usize {
+        self.since
+    }
+
+    /// The position up to which everything is finished; `None` when that is no news.
+    pub(crate) fn watermark(&mut self) -> Option<Vec<u8>> {
+        self.since = 0;
+        self.passed.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_watermark_never_passes_an_unfinished_file() {
+        let mut window = Window::default();
+        let tickets: Vec<_> = [b"a", b"b", b"c"].map(|p| window.enter(p.to_vec())).into();
+        window.finish(tickets[1]);
+        assert_eq!(window.watermark(), None);
+        window.finish(tickets[0]);
+        assert_eq!(window.since(), 2);
+        assert_eq!(window.watermark(), Some(b"b".to_vec()));
+        assert_eq!((window.watermark(), window.since()), (None, 0));
+        let last = window.enter(b"d".to_vec());
+        window.finish(last);
+        assert_eq!(window.watermark(), None);
+        window.finish(tickets[2]);
+        assert_eq!(window.watermark(), Some(b"d".to_vec()));
+    }
+
+    #[test]
+    fn it_fills_up() {
+        let mut window = Window::default();
+        let first = window.enter(vec![0]);
+        for _ in 1..WINDOW {
+            assert!(!window.is_full());
+            window.enter(vec![1]);
+        }
+        assert!(window.is_full());
+        window.finish(first);
+        assert!(!window.is_full());
+    }
+}

@@ -1,0 +1,127 @@
+//! `FaultyMetadata`: a metadata store whose calls follow a plan.
+
+#![deny(clippy::missing_trait_methods)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use ezdfs_core::{
+    Change, DirPath, Error, ErrorKind, Figures, FilePath, Hold, Intent, IntentState,
+    MetadataStore, NamePrefix, Page, Progress, Record, Result, ScanPage, Timestamp, Token,
+    Tombstone,
+};
+
+use super::plan::Plan;
+
+/// A metadata store whose calls follow a plan.
+#[derive(Debug, Clone)]
+pub struct FaultyMetadata {
+    inner: Arc<dyn MetadataStore>,
+    plan: Plan,
+}
+
+impl FaultyMetadata {
+    /// Wraps a store.
+    #[must_use]
+    pub fn new(inner: Arc<dyn MetadataStore>, plan: Plan) -> Self {
+        Self { inner, plan }
+    }
+
+    async fn read<T: Send>(
+        &self,
+        name: &'static str,
+        run: impl Future<Output = Result<T>> + Send,
+    ) -> Result<T> {
+        self.plan.call(name, false, dead, run).await
+    }
+
+    async fn write<T: Send>(
+        &self,
+        name: &'static str,
+        run: impl Future<Output = Result<T>> + Send,
+    ) -> Result<T> {
+        self.plan.call(name, true, dead, run).await
+    }
+}
+
+fn dead() -> Error {
+    Error::new(ErrorKind::Unavailable, "the process is dead")
+}
+
+#[async_trait]
+impl MetadataStore for FaultyMetadata {
+    fn prefix(&self) -> &NamePrefix {
+        self.inner.prefix()
+    }
+
+    fn describe(&self) -> String {
+        format!("faulty {}", self.inner.describe())
+    }
+
+    fn is_separate(&self) -> bool {
+        self.inner.is_separate()
+    }
+
+    async fn now(&self) -> Result<Timestamp> {
+        // The clock of the process, not a call that can be interrupted.
+        self.inner.now().await
+    }
+
+    async fn record(&self, path: &FilePath) -> Result<Record> {
+        self.read("record", self.inner.record(path)).await
+    }
+
+    async fn list(&self, dir: &DirPath, after: Option<&str>, limit: u32) -> Result<Page> {
+        self.read("page", self.inner.list(dir, after, limit)).await
+    }
+
+    async fn scan(&self, dir: &DirPath, after: Option<&str>, limit: u32) -> Result<ScanPage> {
+        self.read("scan", self.inner.scan(dir, after, limit)).await
+    }
+
+    async fn tombstones(
+        &self,
+        dir: &DirPath,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Tombstone>> {
+        self.read("tombstones", self.inner.tombstones(dir, after, limit)).await
+    }
+
+    async fn hold(&self, intents: &[Intent], lease: Duration) -> Result<Hold> {
+        self.write("hold", self.inner.hold(intents, lease)).await
+    }
+
+    async fn renew(&self, token: Token, lease: Duration) -> Result<bool> {
+        self.write("renew", self.inner.renew(token, lease)).await
+    }
+
+    async fn apply(&self, change: Change) -> Result<()> {
+        self.write("apply", self.inner.apply(change)).await
+    }
+
+    async fn intents_on(&self, path: &FilePath) -> Result<Vec<Intent>> {
+        self.read("intents_on", self.inner.intents_on(path)).await
+    }
+
+    async fn due(&self, state: IntentState, before: Timestamp, limit: u32) -> Result<Vec<Intent>> {
+        self.read("due", self.inner.due(state, before, limit)).await
+    }
+
+    async fn expired(&self, before: Timestamp, limit: u32) -> Result<Vec<(FilePath, Record)>> {
+        self.read("expired", self.inner.expired(before, limit)).await
+    }
+
+    async fn materialise(&self, limit: u32) -> Result<Progress> {
+        self.write("materialise", self.inner.materialise(limit)).await
+    }
+
+    async fn trim_feed(&self, before: Timestamp) -> Result<u64> {
+        self.write("trim_feed", self.inner.trim_feed(before)).await
+    }
+
+    async fn figures(&self) -> Result<Figures> {
+        self.read("figures", self.inner.figures()).await
+    }
+}
