@@ -300,7 +300,10 @@ mod tests {
              \"Mozilla/5.0\"\n"
         );
         let hostile = line(Format::Combined, "/p/\"", b"a\" 200 \\ \xff");
-        assert!(hostile.ends_with("\"GET /p/\\x22 HTTP/1.1\" 404 23 \"-\" \"a\\x22 200 \\x5C \\xFF\"\n"));
+        assert!(
+            hostile
+                .ends_with("\"GET /p/\\x22 HTTP/1.1\" 404 23 \"-\" \"a\\x22 200 \\x5C \\xFF\"\n")
+        );
     }
 
     #[test]

@@ -57,10 +57,8 @@ async fn check(service: &FileService) -> Result<(), (&'static str, Error)> {
     let metadata = "the metadata handler does not answer\n";
     let binarydata = "the binarydata handler does not answer\n";
     bounded(service.metadata().now()).await.map_err(|e| (metadata, e))?;
-    let key = service
-        .binary()
-        .limbo_key(Token::from_bytes([0; 16]))
-        .map_err(|e| (binarydata, e))?;
+    let key =
+        service.binary().limbo_key(Token::from_bytes([0; 16])).map_err(|e| (binarydata, e))?;
     bounded(service.binary().head(&key)).await.map_err(|e| (binarydata, e))?;
     Ok(())
 }
@@ -68,9 +66,7 @@ async fn check(service: &FileService) -> Result<(), (&'static str, Error)> {
 async fn bounded<T>(call: impl Future<Output = Result<T>>) -> Result<T> {
     match tokio::time::timeout(READY_TIMEOUT, call).await {
         Ok(answer) => answer,
-        Err(_) => {
-            Err(Error::new(ErrorKind::TimedOut, format!("no answer in {READY_TIMEOUT:?}")))
-        }
+        Err(_) => Err(Error::new(ErrorKind::TimedOut, format!("no answer in {READY_TIMEOUT:?}"))),
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::net::SocketAddr;
 
-use ezdfs_core::{Error, ErrorKind, FileMeta, FilePath, Result};
+use ezdfs_core::{Error, ErrorKind, FileMeta, FilePath, Result, Timestamp};
 use ezdfs_engine::FileService;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode, request};
@@ -99,7 +99,7 @@ impl Assets {
         if head {
             let meta = self.service.load(path).await?;
             let decision = decide(request, false, &meta, now);
-            return Ok(self.respond(&meta, decision, None, true));
+            return Ok(self.respond(&meta, decision, None, true, now));
         }
         let pick = |meta: &FileMeta| match decide(request, true, meta, now) {
             Decision::Whole => Some(0..meta.size),
@@ -112,7 +112,7 @@ impl Assets {
         if needs_bytes && opened.body.is_none() {
             return Err(Error::new(ErrorKind::Internal, format!("`{path}` was not opened")));
         }
-        Ok(self.respond(&opened.meta, decision, opened.body, false))
+        Ok(self.respond(&opened.meta, decision, opened.body, false, now))
     }
 
     fn respond(
@@ -121,6 +121,7 @@ impl Assets {
         decision: Decision,
         body: Option<ezdfs_engine::Body>,
         head: bool,
+        now: Timestamp,
     ) -> Response<AssetBody> {
         let (status, length) = match &decision {
             Decision::Whole => (StatusCode::OK, meta.size),
@@ -135,7 +136,7 @@ impl Assets {
         *response.status_mut() = status;
         let answer = response.headers_mut();
         answer.reserve(8);
-        fields::validators(answer, meta, &self.policies, self.service.clock().now());
+        fields::validators(answer, meta, &self.policies, now);
         if decision == Decision::NotModified {
             return response;
         }

@@ -18,8 +18,9 @@ use http::header::{
 pub struct Validators {
     /// The entity tag.
     pub etag: ETag,
-    /// `Last-Modified` as it is sent, in Unix seconds; `None` when none is sent.
-    pub last_modified: Option<i64>,
+    /// Last change in Unix seconds, what `Last-Modified` says once it is in the past; `None` when
+    /// there is no `Last-Modified`.
+    pub modified: Option<i64>,
 }
 
 /// What the preconditions say.
@@ -51,7 +52,7 @@ pub fn evaluate(fields: &HeaderMap, version: &Validators, now: i64) -> Verdict {
             return Verdict::Failed;
         }
     } else if let (Some(date), Some(modified)) =
-        (date(fields, &IF_UNMODIFIED_SINCE), version.last_modified)
+        (date(fields, &IF_UNMODIFIED_SINCE), version.modified)
         && modified > date
     {
         return Verdict::Failed;
@@ -61,7 +62,7 @@ pub fn evaluate(fields: &HeaderMap, version: &Validators, now: i64) -> Verdict {
             return Verdict::NotModified;
         }
     } else if let (Some(date), Some(modified)) =
-        (date(fields, &IF_MODIFIED_SINCE), version.last_modified)
+        (date(fields, &IF_MODIFIED_SINCE), version.modified)
         && modified <= date
         && date <= now
     {
@@ -82,7 +83,7 @@ pub fn range_counts(fields: &HeaderMap, version: &Validators) -> bool {
         Some((weak, tag, rest)) => rest.is_empty() && is_strong(weak, tag, &version.etag),
         None => {
             let date = parse_date(value);
-            date.is_some() && date == version.last_modified
+            date.is_some() && date == version.modified
         }
     }
 }
@@ -152,15 +153,15 @@ mod tests {
     const NOW: i64 = MODIFIED + 3600;
 
     fn strong() -> Validators {
-        Validators { etag: ETag::Strong("abc".to_owned()), last_modified: Some(MODIFIED) }
+        Validators { etag: ETag::Strong("abc".to_owned()), modified: Some(MODIFIED) }
     }
 
     fn weak() -> Validators {
-        Validators { etag: ETag::Weak("abc".to_owned()), last_modified: Some(MODIFIED) }
+        Validators { etag: ETag::Weak("abc".to_owned()), modified: Some(MODIFIED) }
     }
 
     fn undated() -> Validators {
-        Validators { last_modified: None, ..strong() }
+        Validators { modified: None, ..strong() }
     }
 
     fn fields(pairs: &[(&'static str, &str)]) -> HeaderMap {
@@ -249,7 +250,10 @@ mod tests {
             &strong(),
             &[
                 (&[("if-none-match", "\"x\""), ("if-modified-since", AT)], Verdict::Proceed),
-                (&[("if-none-match", "\"abc\""), ("if-modified-since", BEFORE)], Verdict::NotModified),
+                (
+                    &[("if-none-match", "\"abc\""), ("if-modified-since", BEFORE)],
+                    Verdict::NotModified,
+                ),
             ],
         );
     }

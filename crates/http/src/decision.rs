@@ -31,10 +31,7 @@ pub enum Decision {
 pub fn decide(request: &HeaderMap, ranges: bool, meta: &FileMeta, now: Timestamp) -> Decision {
     let mut range_counts = ranges;
     if conditional::present(request) {
-        let version = Validators {
-            etag: meta.etag(),
-            last_modified: fields::last_modified(meta, now),
-        };
+        let version = Validators { etag: meta.etag(), modified: fields::modified(meta) };
         match conditional::evaluate(request, &version, now.secs()) {
             Verdict::NotModified => return Decision::NotModified,
             Verdict::Failed => return Decision::PreconditionFailed,
@@ -61,6 +58,7 @@ mod tests {
     use crate::fields::tests::meta;
     use ezdfs_core::Token;
     use http::HeaderValue;
+    use std::time::Duration;
 
     const NOW: Timestamp = Timestamp::from_secs(1_000_000_000);
 
@@ -94,5 +92,19 @@ mod tests {
             NOW,
         );
         assert_eq!(head, Decision::Whole);
+    }
+
+    #[test]
+    fn a_version_of_the_next_second_is_not_that_of_this_one() {
+        let this_second = "Sun, 09 Sep 2001 01:46:40 GMT";
+        let meta = FileMeta { mtime: NOW.plus(Duration::from_secs(1)), ..meta() };
+        for (name, expected) in
+            [("if-modified-since", Decision::Part(1..3)), ("if-range", Decision::Whole)]
+        {
+            let mut request = HeaderMap::new();
+            request.insert(RANGE, HeaderValue::from_static("bytes=1-"));
+            request.insert(name, HeaderValue::from_static(this_second));
+            assert_eq!(decide(&request, true, &meta, NOW), expected, "{name}");
+        }
     }
 }

@@ -20,8 +20,9 @@ pub fn status(kind: ErrorKind) -> StatusCode {
     match kind {
         ErrorKind::IsDirectory | ErrorKind::NotDirectory => StatusCode::NOT_FOUND,
         ErrorKind::PermissionDenied => StatusCode::SERVICE_UNAVAILABLE,
-        kind => StatusCode::from_u16(kind.answers().http)
-            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+        kind => {
+            StatusCode::from_u16(kind.answers().http).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+        }
     }
 }
 

@@ -15,20 +15,28 @@ use crate::cache_policy::CachePolicies;
 const SANDBOX: HeaderValue =
     HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; sandbox");
 
-/// `Last-Modified` in Unix seconds: only for an mtime above zero, and never later than `now`
-/// (RFC 9110 §8.8.2.1).
+/// When the version was made, in Unix seconds, as preconditions compare it; `None` unless above
+/// zero.
+///
+/// It may lie in the future: a second publish within one second shows the next second. What is
+/// sent then is the present (RFC 9110 §8.8.2.1), which the first version may have sent as well, so
+/// that a comparison with what was sent would take the one for the other.
 #[must_use]
-pub fn last_modified(meta: &FileMeta, now: Timestamp) -> Option<i64> {
-    let modified = meta.mtime.secs().min(now.secs());
-    (modified > 0).then_some(modified)
+pub fn modified(meta: &FileMeta) -> Option<i64> {
+    Some(meta.mtime.secs()).filter(|secs| *secs > 0)
 }
 
 /// The fields that a 304 repeats (RFC 9110 §15.4.5), and every 200 and 206 has.
-pub fn validators(fields: &mut HeaderMap, meta: &FileMeta, policies: &CachePolicies, now: Timestamp) {
+pub fn validators(
+    fields: &mut HeaderMap,
+    meta: &FileMeta,
+    policies: &CachePolicies,
+    now: Timestamp,
+) {
     if let Ok(etag) = HeaderValue::try_from(meta.etag().to_string()) {
         fields.insert(ETAG, etag);
     }
-    if let Some(date) = last_modified(meta, now).and_then(http_date) {
+    if let Some(date) = modified(meta).and_then(|secs| http_date(secs.min(now.secs()))) {
         fields.insert(LAST_MODIFIED, date);
     }
     fields.insert(CACHE_CONTROL, policies.of(meta, now));
@@ -49,8 +57,8 @@ pub fn content(fields: &mut HeaderMap, meta: &FileMeta) {
 /// `Content-Type`: text without a charset is UTF-8. A media type that is no field value cannot
 /// come from [`FileMeta::media_type`]; it would be served as bytes.
 fn content_type(media_type: &str) -> HeaderValue {
-    let unnamed_text = starts_with(media_type, "text/")
-        && !media_type.to_ascii_lowercase().contains("charset=");
+    let unnamed_text =
+        starts_with(media_type, "text/") && !media_type.to_ascii_lowercase().contains("charset=");
     let value = if unnamed_text {
         HeaderValue::try_from(format!("{media_type}; charset=utf-8"))
     } else {
@@ -123,7 +131,10 @@ pub(crate) mod tests {
         let known = of(&FileMeta { token, ..meta() });
         assert_eq!(known[ETAG], format!("\"t-{}\"", "01".repeat(16)));
         let sha256 = Some(Sha256::from_bytes([2; 32]));
-        assert_eq!(of(&FileMeta { sha256, token, ..meta() })[ETAG], format!("\"{}\"", "02".repeat(32)));
+        assert_eq!(
+            of(&FileMeta { sha256, token, ..meta() })[ETAG],
+            format!("\"{}\"", "02".repeat(32))
+        );
     }
 
     #[test]

@@ -158,3 +158,16 @@ fn http1(limits: &Limits) -> http1::Builder {
         .half_close(false);
     http
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn accepted_connections_do_not_wait_for_acknowledgements() {
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = TcpStream::connect(socket.local_addr().unwrap()).await.unwrap();
+        let (stream, _, _) = accept(&socket, &Arc::new(Semaphore::new(1))).await.unwrap();
+        assert!(stream.nodelay().unwrap());
+    }
+}

@@ -44,15 +44,12 @@ impl Server {
     ) -> Result<Self> {
         let listener = Listener::bind("serve.listen", serve.listen, serve.limits).await?;
         let admin = match admin {
-            Some(admin) => {
-                Some(Listener::bind("admin.listen", admin.listen, admin.limits).await?)
-            }
+            Some(admin) => Some(Listener::bind("admin.listen", admin.listen, admin.limits).await?),
             None => None,
         };
         let (log, writer) = match serve.access_log {
             Some(format) => {
-                let (log, writer) =
-                    AccessLog::start(format, service.clock().clone(), access_log)?;
+                let (log, writer) = AccessLog::start(format, service.clock().clone(), access_log)?;
                 (Some(log), Some(writer))
             }
             None => (None, None),

@@ -7,7 +7,8 @@ use http::uri::{Authority, Scheme, Uri};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 /// What clients percent-encode in a path besides bytes outside ASCII (WHATWG URL, path set).
-const PATH: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'`').add(b'^').add(b'{').add(b'}');
+const PATH: &AsciiSet =
+    &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'`').add(b'^').add(b'{').add(b'}');
 
 /// A path prefix, or a host with a path prefix. Compared with the request byte for byte and with
 /// its separator: `/var` is no prefix of `/varx`.
@@ -39,9 +40,9 @@ impl UrlPrefix {
     #[must_use]
     pub fn strip<'a>(&self, raw: &'a [u8], decoded: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
         // Both forms end with a slash, so no escape spans the cut and lengths are known.
-        let sent = raw.strip_prefix(self.literal.as_bytes()).or_else(|| {
-            self.encoded.as_ref().and_then(|form| raw.strip_prefix(form.as_bytes()))
-        })?;
+        let sent = raw
+            .strip_prefix(self.literal.as_bytes())
+            .or_else(|| self.encoded.as_ref().and_then(|form| raw.strip_prefix(form.as_bytes())))?;
         Some((sent, decoded.get(self.literal.len()..)?))
     }
 }

@@ -12,13 +12,10 @@ use rustix::io::Errno;
 
 use super::LocalOptions;
 use super::fault::Fault;
-use super::parents;
 use super::resolve::{DIRECTORY, DirHandle, Resolver};
 
 /// Where uploads are staged.
 pub(super) const STAGING: &str = ".ezdfs/staging";
-/// Where the engine moves deleted objects.
-pub(super) const LIMBO: &str = ".ezdfs/limbo";
 
 /// How often an operation is tried when NFS answers ESTALE.
 const STALE_TRIES: usize = 3;
@@ -35,7 +32,8 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    /// Opens the root and makes `.ezdfs/staging` and `.ezdfs/limbo` in it.
+    /// Opens the root. Nothing is made in it before the first write: a tree that is only read, as
+    /// the source of a migration, stays as it is.
     pub(super) fn open(
         path: &Path,
         options: LocalOptions,
@@ -50,40 +48,13 @@ impl Disk {
         }
         let root = open_root(path).map_err(|e| root_error(path, e))?;
         let resolver = resolver.unwrap_or_else(|| Resolver::probe(root.as_fd()));
-        let disk = Self {
+        Ok(Self {
             path: path.to_owned(),
             options,
             resolver,
             nowait: AtomicBool::new(true),
             root: RwLock::new(Arc::new(root)),
-        };
-        disk.make_own_dirs()?;
-        Ok(disk)
-    }
-
-    fn make_own_dirs(&self) -> Result<()> {
-        for dir in [STAGING, LIMBO] {
-            match parents::open_or_make(self, &self.root(), dir) {
-                Ok(_) => {}
-                // A read-only tree can still be read, e.g. as the source of migrate-files.
-                Err(Fault::Os(e @ (Errno::ROFS | Errno::ACCESS | Errno::PERM))) => {
-                    tracing::warn!(
-                        root = %self.path.display(),
-                        error = %std::io::Error::from(e),
-                        "this store can only be read: `{dir}` cannot be made in it"
-                    );
-                }
-                Err(Fault::Os(e)) => {
-                    let text = format!("cannot make `{dir}` in `{}`", self.path.display());
-                    return Err(
-                        Error::new(ErrorKind::Config, text).with_source(std::io::Error::from(e))
-                    );
-                }
-                Err(Fault::Told(e)) => return Err(e),
-                Err(Fault::Store(e)) => return Err(e.into()),
-            }
-        }
-        Ok(())
+        })
     }
 
     /// The root as it is open now.
@@ -190,7 +161,7 @@ mod tests {
         assert!(!root.exists());
         let create = LocalOptions { create_root: true, ..LocalOptions::default() };
         Disk::open(&root, create, None).unwrap();
-        assert!(root.join(STAGING).is_dir() && root.join(LIMBO).is_dir());
+        assert_eq!(std::fs::read_dir(&root).unwrap().count(), 0, "reading makes nothing");
         std::fs::write(dir.path().join("file"), "").unwrap();
         assert!(Disk::open(&dir.path().join("file"), LocalOptions::default(), None).is_err());
         let modes = LocalOptions { file_mode: 0o444, ..LocalOptions::default() };

@@ -75,8 +75,8 @@ pub struct LocalStore {
 }
 
 impl LocalStore {
-    /// Opens a root directory, and makes `.ezdfs/staging` and `.ezdfs/limbo` in it unless the file
-    /// system is read-only. Blocks.
+    /// Opens a root directory and makes nothing in it: a tree that is only read stays as it is.
+    /// Blocks.
     ///
     /// # Errors
     /// [`ezdfs_core::ErrorKind::Config`] when the root cannot be used.

@@ -32,6 +32,26 @@ pub(super) enum Onto {
 impl Disk {
     /// Gives a staged file its key, makes missing parents, and syncs the directory.
     pub(super) fn place(&self, staged: &Staged, key: &str, onto: &Onto) -> Result<(), Fault> {
+        self.over_husk(key, || self.place_once(staged, key, onto))
+    }
+
+    /// Runs a step that puts an object at `key`, once more when only empty directories are in its
+    /// way: deletes leave them behind, and no object is one.
+    fn over_husk(
+        &self,
+        key: &str,
+        mut step: impl FnMut() -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        match step() {
+            Err(Fault::Os(Errno::ISDIR)) => {
+                self.remove_empty_dirs(key)?;
+                step()
+            }
+            done => done,
+        }
+    }
+
+    fn place_once(&self, staged: &Staged, key: &str, onto: &Onto) -> Result<(), Fault> {
         let (dir, base) = split(key);
         let dir = self.fresh(|root| {
             self.with_parents(root, dir, |to| {
@@ -49,6 +69,10 @@ impl Disk {
     /// Renames an object, makes missing parents, and syncs both directories. A directory or a
     /// symbolic link is not an object and stays where it is.
     pub(super) fn rename(&self, from: &str, to: &str, create: bool) -> Result<(), Fault> {
+        self.over_husk(to, || self.rename_once(from, to, create))
+    }
+
+    fn rename_once(&self, from: &str, to: &str, create: bool) -> Result<(), Fault> {
         let ((from_dir, from_base), (to_dir, to_base)) = (split(from), split(to));
         let (source, target) = self.fresh(|root| {
             let source = match self.resolver.open_dir(root, from_dir) {

@@ -196,10 +196,7 @@ fn abuse_18_lengths() {
         &[&format!("images/{}", vec!["a"; 509].join("/"))],
     );
     refused(&format!("/p/images/{}", "s".repeat(256)), 400);
-    means(
-        &format!("/p/images/{}", "s".repeat(255)),
-        &[&format!("images/{}", "s".repeat(255))],
-    );
+    means(&format!("/p/images/{}", "s".repeat(255)), &[&format!("images/{}", "s".repeat(255))]);
 }
 
 fn host_of(version: Version, target: &str, hosts: &[&str]) -> Result<Option<String>, u16> {

@@ -99,11 +99,8 @@ async fn abuse_09_windows_names() {
 
 #[tokio::test]
 async fn abuse_10_no_slash_merging() {
-    answers(&[
-        ("/var/site/storage//images//a.jpg", 404),
-        ("//var/site/storage/images/a.jpg", 404),
-    ])
-    .await;
+    answers(&[("/var/site/storage//images//a.jpg", 404), ("//var/site/storage/images/a.jpg", 404)])
+        .await;
 }
 
 #[tokio::test]
@@ -226,24 +223,44 @@ async fn abuse_21_fields_that_must_not_count() {
     assert_eq!((reply.status, reply.body), (plain.status, plain.body));
 }
 
+/// A request with these framing fields, and another one behind it.
+async fn followed(site: &Site, fields: &str) -> String {
+    let target = url("images/a.jpg");
+    let smuggled = head("GET", "/smuggled", &[]);
+    let request = format!("GET {target} HTTP/1.1\r\nHost: a\r\n{fields}\r\n{smuggled}");
+    String::from_utf8_lossy(&exchange(site.address, request.as_bytes()).await).into_owned()
+}
+
 #[tokio::test]
 async fn abuse_22_ambiguous_lengths() {
     let site = site().await;
-    let target = url("images/a.jpg");
     for fields in [
-        "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n",
         "Content-Length: 3\r\nContent-Length: 4\r\n",
         "Transfer-Encoding: xchunked\r\n",
         "Transfer-Encoding: chunked, identity\r\n",
         "Content-Length: +5\r\n",
         "Content-Length: 5x\r\n",
     ] {
-        let request = format!(
-            "GET {target} HTTP/1.1\r\nHost: a\r\n{fields}\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
-        );
-        let answer = exchange(site.address, request.as_bytes()).await;
-        let answers = answer.windows(9).filter(|w| w == b"HTTP/1.1 ").count();
-        assert!(answers <= 1, "{fields}: {}", String::from_utf8_lossy(&answer));
+        let answer = followed(&site, fields).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{fields}: {answer}");
+        assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{fields}: {answer}");
+    }
+}
+
+/// hyper reads the body as chunked, as RFC 9112 §6.3 has it, and closes the connection after its
+/// answer: what follows is never taken for a request.
+#[tokio::test]
+async fn a_length_beside_chunks_hides_no_request() {
+    let site = site().await;
+    for fields in [
+        "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n",
+    ] {
+        let answer = followed(&site, fields).await;
+        assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{fields}: {answer}");
+        assert!(answer.contains("connection: close\r\n"), "{fields}: {answer}");
+        let answer = followed(&site, &format!("{fields}\r\n0\r\n")).await;
+        assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{fields}: {answer}");
     }
 }
 

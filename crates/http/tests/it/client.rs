@@ -18,9 +18,10 @@ pub(crate) struct Reply {
 impl Reply {
     /// Parses everything up to the end of the connection.
     pub(crate) fn parse(bytes: &[u8]) -> Self {
-        let end = bytes.windows(4).position(|w| w == b"\r\n\r\n").unwrap_or_else(|| {
-            panic!("no complete head in {:?}", String::from_utf8_lossy(bytes))
-        });
+        let end = bytes
+            .windows(4)
+            .position(|w| w == b"\r\n\r\n")
+            .unwrap_or_else(|| panic!("no complete head in {:?}", String::from_utf8_lossy(bytes)));
         let head = std::str::from_utf8(&bytes[..end]).unwrap();
         let mut lines = head.split("\r\n");
         let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();

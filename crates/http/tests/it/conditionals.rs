@@ -107,3 +107,16 @@ async fn a_replaced_file_is_another_version() {
     let fields = [("If-Range", &*etag), ("Range", "bytes=0-1")];
     assert_eq!(site.get(&url("images/a.jpg"), &fields).await.body, b"HELLO");
 }
+
+#[tokio::test]
+async fn two_versions_of_one_second_are_told_apart_by_date() {
+    let site = Site::start().await;
+    site.publish("images/a", "one").await;
+    let first = site.get(&url("images/a"), &[]).await;
+    site.publish("images/a", "two").await;
+    let date = first.field("last-modified").unwrap();
+    let second = site.get(&url("images/a"), &[("If-Modified-Since", date)]).await;
+    assert_eq!((second.status, &second.body[..]), (200, &b"two"[..]));
+    // Never later than Date: the second version shows the same second for now.
+    assert_eq!(second.field("last-modified"), Some(date));
+}

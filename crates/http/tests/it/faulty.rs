@@ -84,11 +84,15 @@ impl ObjectStore for FaultyStore {
         }
         self.faults.opened.fetch_add(1, Ordering::SeqCst);
         let mut got = self.inner.get_opts(from, options).await?;
-        let payload = std::mem::replace(
-            &mut got.payload,
-            GetResultPayload::Stream(stream::empty().boxed()),
-        );
-        let whole = GetResult { payload, meta: got.meta.clone(), range: got.range.clone(), attributes: got.attributes.clone(), extensions: Default::default() };
+        let payload =
+            std::mem::replace(&mut got.payload, GetResultPayload::Stream(stream::empty().boxed()));
+        let whole = GetResult {
+            payload,
+            meta: got.meta.clone(),
+            range: got.range.clone(),
+            attributes: got.attributes.clone(),
+            extensions: Default::default(),
+        };
         let limit = |n: &AtomicU64| usize::try_from(n.load(Ordering::SeqCst)).unwrap_or(usize::MAX);
         let (break_after, end_after) =
             (limit(&self.faults.break_after), limit(&self.faults.end_after));

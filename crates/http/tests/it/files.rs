@@ -50,7 +50,8 @@ async fn head_has_the_fields_of_get_and_opens_nothing() {
     site.publish("images/a.jpg", "hello").await;
     site.publish("images/empty.txt", "").await;
     site.publish("images/a.svg", "<svg/>").await;
-    for target in ["images/a.jpg", "images/empty.txt", "images/a.svg", "images/none", "original/a"] {
+    for target in ["images/a.jpg", "images/empty.txt", "images/a.svg", "images/none", "original/a"]
+    {
         let get = without_date(request(site.address, "GET", &url(target), &[]).await);
         let opened = site.faults.opened.load(Ordering::SeqCst);
         let head = without_date(request(site.address, "HEAD", &url(target), &[]).await);
@@ -94,7 +95,7 @@ async fn a_name_with_a_literal_escape_is_found_before_the_decoded_one() {
     assert_eq!(site.get(&url("images/a%20b"), &[]).await.body, b"literal");
     // Each of them stays reachable on its own.
     assert_eq!(site.get(&url("images/a%2520b"), &[]).await.body, b"literal");
-    site.service.mkdir(&path("images/c%20d"), &ezdfs_core::DirPath::root());
+    site.service.mkdir(&path("images/c%20d"), true, None).await.unwrap();
     site.publish("images/c d", "file").await;
     assert_eq!(site.get(&url("images/c%20d"), &[]).await.body, b"file");
 }

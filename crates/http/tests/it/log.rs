@@ -1,8 +1,8 @@
 //! The access log of a running server.
 
 use std::io::Write;
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ezdfs_http::Format;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use ezdfs_binarydata::{LocalOptions, LocalStore};
 use ezdfs_core::{
     BaseRow, Capabilities, Clock as _, FilePath, KeyPrefix, ManualClock, MetadataStore as _,
-    NamePrefix, SeededEntropy, SystemClock,
+    NamePrefix, SeededEntropy, SystemClock, Timestamp,
 };
 use ezdfs_engine::{BinaryStore, FileService, Options, Parts, PublishOptions, Published};
 use ezdfs_http::{AdminSettings, CachePolicies, Format, Limits, Readiness, ServeSettings, Server};
@@ -71,7 +71,8 @@ impl Site {
     }
 
     pub(crate) async fn with(plan: Plan) -> Self {
-        let clock = ManualClock::at(SystemClock.now());
+        // Whole seconds, so that tests can count them.
+        let clock = ManualClock::at(Timestamp::from_secs(SystemClock.now().secs()));
         let prefix = NamePrefix::new("var/site/storage");
         let metadata = Arc::new(MemoryMetadata::new(prefix, Arc::new(clock.clone())));
         let faults = Arc::new(Faults::default());

@@ -92,7 +92,7 @@ async fn a_link_in_place_of_the_staging_directory_takes_no_bytes() {
     for local in Local::both() {
         let outside = local.root.parent().unwrap().join("outside");
         std::fs::create_dir(&outside).unwrap();
-        std::fs::remove_dir(local.root.join(".ezdfs/staging")).unwrap();
+        std::fs::create_dir(local.root.join(".ezdfs")).unwrap();
         symlink(&outside, local.root.join(".ezdfs/staging")).unwrap();
         let put = local.store.put(&key("a"), "x".into()).await;
         assert!(matches!(put, Err(Error::PermissionDenied { .. })), "{put:?}");

@@ -68,8 +68,13 @@ impl Local {
     }
 }
 
+/// What lies in a directory; nothing if it does not exist yet.
 fn files(dir: &std::path::Path) -> Vec<PathBuf> {
-    std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect()
+    match std::fs::read_dir(dir) {
+        Ok(entries) => entries.map(|e| e.unwrap().path()).collect(),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(e) => panic!("{}: {e}", dir.display()),
+    }
 }
 
 fn kind(error: object_store::Error) -> ErrorKind {

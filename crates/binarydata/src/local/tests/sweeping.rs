@@ -20,6 +20,7 @@ fn day_ago() -> Timestamp {
 async fn abandoned_files_go_and_live_uploads_stay() {
     let local = Local::new();
     let staging = local.root.join(".ezdfs/staging");
+    std::fs::create_dir_all(&staging).unwrap();
     std::fs::write(staging.join("crashed"), "12345").unwrap();
     age(&staging.join("crashed"));
     std::fs::write(staging.join("young"), "1").unwrap();

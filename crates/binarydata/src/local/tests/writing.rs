@@ -30,6 +30,7 @@ async fn modes_do_not_depend_on_the_umask() {
     store.put(&key("a/b/put"), "1".into()).await.unwrap();
     store.copy(&key("a/b/put"), &key("c/copy")).await.unwrap();
     store.rename(&key("a/b/put"), &key("d/renamed")).await.unwrap();
+    store.copy(&key("c/copy"), &key(".ezdfs/limbo/1")).await.unwrap();
     store.put_multipart(&key("e/parts")).await.unwrap().complete().await.unwrap();
     store.make_dir(&key("f/g"), true).await.unwrap();
     for file in ["c/copy", "d/renamed", "e/parts"] {
@@ -174,4 +175,21 @@ async fn empty_directories_stay_after_a_delete() {
     assert!(local.root.join("a/b").is_dir());
     local.store.delete(&key("a/b")).await.unwrap();
     assert!(local.root.join("a/b").is_dir(), "a directory is no object");
+}
+
+#[tokio::test]
+async fn empty_directories_that_deletes_left_behind_are_in_nobodys_way() {
+    let local = Local::new();
+    for at in ["d/e/f", "other/x"] {
+        local.put(at, "old").await;
+    }
+    local.store.delete(&key("d/e/f")).await.unwrap();
+    assert!(local.root.join("d/e").is_dir());
+    local.put("d", "a file where a directory was").await;
+    assert!(local.root.join("d").is_file());
+
+    local.put("source", "moved").await;
+    local.store.delete(&key("other/x")).await.unwrap();
+    local.store.rename(&key("source"), &key("other")).await.unwrap();
+    assert_eq!(std::fs::read(local.root.join("other")).unwrap(), b"moved");
 }
