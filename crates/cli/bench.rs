@@ -16,10 +16,12 @@ use crate::outcome::{Outcome, Result};
 use crate::trash::Pages;
 
 const AFTER: &str = "\
-Writes files into a directory of its own, reads them back and removes them again. The figures hold for
-this machine, this moment and this store; they are no substitute for a test of your own load.
+Writes files into a directory of its own, reads them back and removes them again. The figures
+hold for this machine, this moment and this store; they are no substitute for a test of your
+own load.
 
-JSON (--json): one object per figure with name, operations, bytes, seconds, per_second, p50_us, p99_us.
+JSON (--json): one object per figure with name, operations, bytes, seconds, per_second,
+p50_us, p99_us.
 
 Examples:
   ezdfs bench
@@ -74,7 +76,8 @@ struct Bench {
 
 impl Bench {
     async fn measure(&self, files: u32, json: bool, out: &mut Out) -> Result<()> {
-        let (small, large) = (Kind::new("4k", 4 << 10, files), Kind::new("1m", 1 << 20, files / 20));
+        let (small, large) =
+            (Kind::new("4k", 4 << 10, files), Kind::new("1m", 1 << 20, files / 20));
         let mut show = |figure: Figure| {
             if json { out.json(&figure) } else { out.line(&figure.line()) }
         };

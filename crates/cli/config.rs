@@ -8,8 +8,8 @@ use crate::out::Out;
 use crate::outcome::{Outcome, Result};
 
 const AFTER: &str = "\
-A problem names the file and line (or the environment variable), the key, and the fix; exit code 2.
-Every key can be set by a variable: EZDFS__STORE__TRASH=1h sets `trash` in [store].
+A problem names the file and line (or the environment variable), the key, and the fix; exit
+code 2. Every key can be set by a variable: EZDFS__STORE__TRASH=1h sets `trash` in [store].
 
 Examples:
   ezdfs config check
@@ -46,7 +46,9 @@ pub(crate) fn run(args: &ConfigArgs, context: &Context) -> Result {
             }
             match &loaded.file {
                 Some(file) => out.line(&format!("{}: no problems", file.display()))?,
-                None => out.line("no configuration file, and no problems: defaults are in force")?,
+                None => {
+                    out.line("no configuration file, and no problems: defaults are in force")?
+                }
             }
         }
         ConfigCommand::Show { json: true } => out.json(&loaded.settings)?,

@@ -26,8 +26,16 @@ pub(crate) struct Global {
     /// Which store, with several configured; a single one is called `default`
     #[arg(long, value_name = "NAME", global = true, help_heading = "Global options")]
     store: Option<String>,
-    /// Form of the log on stderr ($EZDFS_LOG sets a filter, e.g. `ezdfs=debug`)
-    #[arg(long, value_name = "FORMAT", global = true, value_enum, default_value_t, help_heading = "Global options")]
+    /// Form of the log on stderr, text or json; $EZDFS_LOG is a filter, e.g. `ezdfs=debug`
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        global = true,
+        value_enum,
+        default_value_t,
+        hide_possible_values = true,
+        help_heading = "Global options"
+    )]
     pub(crate) log_format: LogFormat,
     /// Log more; twice for debugging
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Global options")]
@@ -70,6 +78,12 @@ impl Context {
             store: global.store.clone(),
             quiet: global.quiet > 0,
         }
+    }
+
+    /// Where settings are looked for.
+    #[cfg(feature = "demo")]
+    pub(crate) fn sources(&self) -> &Sources {
+        &self.sources
     }
 
     /// The environment.

@@ -11,9 +11,10 @@ use crate::tree;
 use crate::walk::Walk;
 
 const AFTER: &str = "\
-As with the cp of your system: a directory DST takes copies under their own names, and an existing
-file is replaced (-f is accepted and changes nothing). With -n existing files are left alone, which
-is no failure. A copy keeps media type and expiry, and has an mtime of its own.
+As with the cp of your system: a directory DST takes copies under their own names, and an
+existing file is replaced (-f is accepted and changes nothing). With -n existing files are
+left alone, which is no failure. A copy keeps media type and expiry, and has an mtime of its
+own.
 
 Examples:
   ezdfs cp images/1/a.jpg images/2/b.jpg

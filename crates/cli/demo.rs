@@ -9,25 +9,24 @@ use std::time::Duration;
 use clap::Args;
 use ezdfs_config::{AccessLog, Environment, Loaded, Sources, load};
 use ezdfs_core::{Error, ErrorKind, FilePath};
-use ezdfs_migrate::{
-    CancellationToken, Ending, Migration, Options, Place, Places, Side, SidePair, Summary, Symbol,
-};
+use ezdfs_migrate::{CancellationToken, Ending, Migration, Options, SidePair, Summary, Symbol};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::block_in_place;
 use tokio::time::Instant;
 
-use crate::context::{Context, Store, open_handlers};
+use crate::context::Context;
+use crate::migrate::side;
 use crate::out::Out;
 use crate::outcome::{Failure, Outcome, Result, failure};
-use crate::{say, serve, signals};
+use crate::{say, serve, signals, size};
 
 const AFTER: &str = "\
 Unpacks a sample site that ezdfs carries, migrates it as `ezdfs migrate-files --from default,default
 --to dfs,nfs` would, into SQLite and plain files, and serves it. URLs to open go to stdout, one per
-line. No configuration is read. Everything is in one temporary directory, which is removed at the end
-(Ctrl-C or SIGTERM) unless --keep or --data-dir is given.
+line. No configuration file and no EZDFS_ variable is read. Everything is in one temporary directory,
+which is removed at the end (Ctrl-C or SIGTERM) unless --keep or --data-dir is given.
 
 Examples:
   ezdfs demo
@@ -61,8 +60,10 @@ pub(crate) async fn run(args: DemoArgs, context: &Context) -> Result {
         ));
     }
     can_listen(args.listen).await?;
+    // From here on a signal ends the demo in an orderly way, and nothing is left behind.
+    let signal = signals::shutdown();
     let home = Home::new(sources.data_dir.as_deref(), args.keep)?;
-    let shown = show(&args, &home).await;
+    let shown = show(&args, context, &home, signal).await;
     let removed = block_in_place(|| home.close());
     let outcome = shown?;
     removed?;
@@ -70,14 +71,19 @@ pub(crate) async fn run(args: DemoArgs, context: &Context) -> Result {
 }
 
 /// Everything between making the data directory and removing it.
-async fn show(args: &DemoArgs, home: &Home) -> Result {
-    let loaded = settings(home.path())?;
-    block_in_place(|| site::unpack(&default_root(&loaded)?))?;
-    let started = Instant::now();
-    let (store, summary) = migrate(&loaded).await?;
-    tell(&summary, started.elapsed());
+async fn show(
+    args: &DemoArgs,
+    context: &Context,
+    home: &Home,
+    signal: impl Future<Output = ()>,
+) -> Result {
+    let mut signal = std::pin::pin!(signal);
+    let (loaded, root) = settings(home.path())?;
+    block_in_place(|| site::unpack(&root))?;
+    migrate(&loaded, &mut signal).await?;
     say::note(&home.describe());
 
+    let store = context.open_loaded(&loaded).await?;
     let server = serve::bind(&store, args.listen, (Ipv4Addr::LOCALHOST, 0).into()).await?;
     if let Some(admin) = server.admin_address() {
         say::note(&format!("admin listener http://{admin}/"));
@@ -89,7 +95,7 @@ async fn show(args: &DemoArgs, home: &Home) -> Result {
     }
     out.flush()?;
     say::note("Open one of these. Ctrl-C ends the demo.");
-    serve::until_signal(server, &store).await;
+    serve::until(server, &store, signal).await;
     Ok(Outcome::Done)
 }
 
@@ -145,7 +151,9 @@ impl Home {
         let dir = self.path().display();
         match self {
             Self::Given(_) | Self::Kept(_) => format!("data directory {dir}"),
-            Self::Temporary(_) => format!("data directory {dir}, removed at the end (else: --keep)"),
+            Self::Temporary(_) => {
+                format!("data directory {dir}, removed at the end (else: --keep)")
+            }
         }
     }
 
@@ -157,9 +165,9 @@ impl Home {
     }
 }
 
-/// The embedded default in `data_dir`, whatever files and variables say, with the sample site behind
-/// the handler `default`.
-fn settings(data_dir: &Path) -> Result<Loaded, Error> {
+/// The embedded default in `data_dir`, whatever files and variables say; and where the sample site is
+/// unpacked: the tree behind the handler `default`.
+fn settings(data_dir: &Path) -> Result<(Loaded, PathBuf), Error> {
     let sources = Sources {
         config: None,
         data_dir: Some(data_dir.to_owned()),
@@ -167,9 +175,99 @@ fn settings(data_dir: &Path) -> Result<Loaded, Error> {
         candidates: Vec::new(),
     };
     let mut loaded = load(&sources)?;
-    loaded.settings.store.default_root =
-        Some(loaded.data_dir.join(SITE).join("var/site/storage"));
+    let root = loaded.data_dir.join(SITE).join("var/site/storage");
+    loaded.settings.store.default_root = Some(root.clone());
     // stdout is for the URLs.
     loaded.settings.serve.access_log = AccessLog::Off;
-    Ok(loaded)
+    Ok((loaded, root))
+}
+
+/// Migrates `default,default` to `dfs,nfs`. A signal ends it.
+async fn migrate(loaded: &Loaded, signal: impl Future<Output = ()>) -> Result<()> {
+    let started = Instant::now();
+    let store = &loaded.settings.store;
+    let to = SidePair { metadata: store.metadata.clone(), binarydata: store.binarydata.clone() };
+    let source = side(loaded, &SidePair::default()).await?;
+    let target = side(loaded, &to).await?;
+    let options = Options { journal: Some(loaded.data_dir.join(JOURNAL)), ..Options::default() };
+    let cancel = CancellationToken::new();
+    let migration = Migration::new(source, target, options).await?.with_cancel(cancel.clone());
+    let mut run = std::pin::pin!(migration.run());
+    // Dropped half-way, it would still be writing while its directory is removed.
+    let summary = tokio::select! {
+        summary = &mut run => summary?,
+        () = signal => {
+            cancel.cancel();
+            run.await?
+        }
+    };
+    if summary.ending == Ending::Cancelled {
+        return Err(Failure::Interrupted);
+    }
+    Ok(tell(&summary, started.elapsed())?)
+}
+
+/// What was migrated; every file that was not is named and fails the demo.
+fn tell(summary: &Summary, took: Duration) -> Result<(), Error> {
+    let counts = &summary.counts;
+    say::note(&format!(
+        "{} files migrated from default,default to dfs,nfs in {:.2} s: {} copied ({}), {} there already",
+        counts.processed(),
+        took.as_secs_f64(),
+        counts.copied + counts.replaced,
+        size::human(counts.bytes),
+        counts.same,
+    ));
+    summary.each_file(|file| {
+        if matches!(file.symbol, Symbol::Missing | Symbol::Failed) {
+            say::error(&format!("{file}: {}", file.why.as_deref().unwrap_or_default()));
+        }
+        Ok(())
+    })?;
+    match counts.missing + counts.failed {
+        0 => Ok(()),
+        n => Err(Error::new(ErrorKind::Internal, format!("{n} files were not migrated"))),
+    }
+}
+
+/// An address of this machine for a listener: one that listens on every address is no place to go.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address {
+        SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    if address.ip().is_unspecified() { SocketAddr::new(ip, address.port()) } else { address }
+}
+
+/// The URL of a path: everything but unreserved characters is percent-encoded (RFC 3986 §2.3).
+fn url(base: &str, path: &FilePath) -> String {
+    const LITERAL: &AsciiSet =
+        &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    format!("{base}{}", utf8_percent_encode(path.as_str(), LITERAL))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_can_be_opened_as_they_are_printed() {
+        let at = |address: &str| reachable(address.parse().unwrap()).to_string();
+        assert_eq!(at("0.0.0.0:80"), "127.0.0.1:80");
+        assert_eq!(at("[::]:80"), "[::1]:80");
+        assert_eq!(at("192.0.2.1:80"), "192.0.2.1:80");
+        let path = "images/a b/100%.jpg".parse().unwrap();
+        assert_eq!(url("http://h/var/", &path), "http://h/var/images/a%20b/100%25.jpg");
+    }
+
+    #[test]
+    fn a_store_with_other_files_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(Home::new(Some(dir.path()), false).is_ok());
+        std::fs::write(dir.path().join("ezdfs.db"), "").unwrap();
+        let refused = Home::new(Some(dir.path()), false).err().unwrap();
+        assert_eq!(refused.kind(), ErrorKind::Usage);
+        std::fs::create_dir(dir.path().join(SITE)).unwrap();
+        assert!(Home::new(Some(dir.path()), false).is_ok());
+    }
 }

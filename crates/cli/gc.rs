@@ -13,13 +13,13 @@ use crate::size;
 use crate::when::parse_duration;
 
 const AFTER: &str = "\
-Does once what `serve` does all the time: rolls interrupted work forward, hides expired files, removes
-the bytes of deleted files whose grace is over, trims the change feed; and removes staged files that
-crashed writers left. Nothing that a visible file names is ever removed. Exit code 3: some of it
-failed, was named in the log, and is tried again at the next run.
+Does once what `serve` does all the time: rolls interrupted work forward, hides expired files,
+removes the bytes of deleted files whose grace is over, trims the change feed; and removes
+staged files that crashed writers left. Nothing that a visible file names is ever removed.
+Exit code 3: some of it failed, was named in the log, and is tried again at the next run.
 
-JSON (--json): one object with rolled, reaped, expired, forgotten, trimmed, failed, staging_files,
-staging_bytes, staging_kept.
+JSON (--json): one object with rolled, reaped, expired, forgotten, trimmed, failed,
+staging_files, staging_bytes, staging_kept.
 
 Examples:
   ezdfs gc

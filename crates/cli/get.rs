@@ -20,9 +20,9 @@ use crate::stream::io_kind;
 use crate::walk::Walk;
 
 const AFTER: &str = "\
-DST is a file, a directory to put the file into, or `-` for stdout; without it the file goes into the
-current directory under its own name. A local file appears whole, after its bytes were compared with
-the stored SHA-256, or not at all.
+DST is a file, a directory to put the file into, or `-` for stdout; without it the file goes
+into the current directory under its own name. A local file appears whole, after its bytes
+were compared with the stored SHA-256, or not at all.
 
 Examples:
   ezdfs get images/1/2/a.jpg

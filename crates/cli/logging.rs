@@ -35,8 +35,9 @@ fn directives(verbosity: i16) -> &'static str {
 /// When the variable does not hold a filter.
 pub(crate) fn start(format: LogFormat, base: i16, verbose: u8, quiet: u8) -> Result<(), String> {
     let filter = match std::env::var(VARIABLE) {
-        Ok(text) if !text.is_empty() => EnvFilter::try_new(&text)
-            .map_err(|e| format!("{VARIABLE} is not a log filter ({e}); write e.g. `ezdfs=debug`"))?,
+        Ok(text) if !text.is_empty() => EnvFilter::try_new(&text).map_err(|e| {
+            format!("{VARIABLE} is not a log filter ({e}); write e.g. `ezdfs=debug`")
+        })?,
         _ => EnvFilter::new(directives(base + i16::from(verbose) - i16::from(quiet))),
     };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

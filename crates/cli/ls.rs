@@ -11,8 +11,8 @@ use crate::paths::{self, Place};
 use crate::walk::Walk;
 
 const AFTER: &str = "\
-Every line ends with a path of the store that other commands take; directories end with a slash.
-The long format is: kind and mode, size in bytes, mtime (UTC), media type, path.
+Every line ends with a path of the store that other commands take; directories end with a
+slash. The long format is: kind and mode, size in bytes, mtime (UTC), media type, path.
 
 JSON (--json): one object per line with path, kind (file or dir), size, mtime (RFC 3339),
 media_type, etag, sha256, expires, mode; members that are not known are left out.
@@ -101,4 +101,3 @@ pub(crate) fn not_a_directory(path: &ezdfs_core::FilePath) -> ezdfs_core::Error 
         format!("`{path}` is not a directory; leave the slash out"),
     )
 }
-

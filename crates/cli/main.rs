@@ -10,6 +10,8 @@ mod completions;
 mod config;
 mod context;
 mod cp;
+#[cfg(feature = "demo")]
+mod demo;
 mod du;
 mod gc;
 mod get;
@@ -17,6 +19,7 @@ mod listing;
 mod logging;
 mod ls;
 mod maintenance;
+mod migrate;
 mod mkdir;
 mod mv;
 mod out;
@@ -27,6 +30,8 @@ mod progress;
 mod put;
 mod rm;
 mod say;
+#[cfg(feature = "sqlite")]
+mod schema;
 mod serve;
 mod signals;
 mod size;
@@ -58,8 +63,8 @@ Paths are relative to the store, without a leading slash: images/1/2/a.jpg. The 
 
 Without a configuration file everything is kept in ./ezdfs-data (SQLite and plain files).
 
-Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 done in part (each failure is named),
-4 a check found problems.
+Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 done in part (each failure is
+named), 4 a check found problems.
 
 Examples:
   ezdfs put photo.jpg images/1/2/photo.jpg
@@ -79,6 +84,8 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[cfg(feature = "demo")]
+    Demo(demo::DemoArgs),
     Serve(serve::ServeArgs),
     Put(put::PutArgs),
     Get(get::GetArgs),
@@ -93,6 +100,9 @@ enum Command {
     Mkdir(mkdir::MkdirArgs),
     Rmdir(mkdir::RmdirArgs),
     Trash(trash::TrashArgs),
+    MigrateFiles(Box<migrate::MigrateArgs>),
+    #[cfg(feature = "sqlite")]
+    Schema(schema::SchemaArgs),
     Gc(gc::GcArgs),
     Bench(bench::BenchArgs),
     Status(status::StatusArgs),
@@ -109,7 +119,11 @@ impl Command {
 
     /// Whether the command ends by itself, and cleanly, when a signal comes.
     fn minds_signals(&self) -> bool {
-        matches!(self, Self::Serve(_) | Self::Bench(_))
+        #[cfg(feature = "demo")]
+        if matches!(self, Self::Demo(_)) {
+            return true;
+        }
+        matches!(self, Self::Serve(_) | Self::Bench(_) | Self::MigrateFiles(_))
     }
 }
 
@@ -130,13 +144,14 @@ fn main() -> ExitCode {
 }
 
 fn with_runtime(cli: Cli) -> Result {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| {
-        Error::new(ErrorKind::Internal, "cannot start the worker threads").with_source(e)
-    })?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| {
+            Error::new(ErrorKind::Internal, "cannot start the worker threads").with_source(e)
+        })?;
     // The hook has told the panic.
     let run = std::panic::AssertUnwindSafe(|| runtime.block_on(until_signal(cli)));
-    let result = std::panic::catch_unwind(run)
-        .unwrap_or(Ok(outcome::Outcome::Failed(ErrorKind::Internal)));
+    let result =
+        std::panic::catch_unwind(run).unwrap_or(Ok(outcome::Outcome::Failed(ErrorKind::Internal)));
     // A thread that waits for stdin would otherwise keep the process.
     runtime.shutdown_timeout(LEFTOVERS);
     result
@@ -156,6 +171,8 @@ async fn until_signal(cli: Cli) -> Result {
 
 async fn run(command: Command, context: &Context) -> Result {
     match command {
+        #[cfg(feature = "demo")]
+        Command::Demo(args) => demo::run(args, context).await,
         Command::Serve(args) => serve::run(args, context).await,
         Command::Put(args) => put::run(args, context).await,
         Command::Get(args) => get::run(args, context).await,
@@ -170,6 +187,9 @@ async fn run(command: Command, context: &Context) -> Result {
         Command::Mkdir(args) => mkdir::make(args, context).await,
         Command::Rmdir(args) => mkdir::remove(args, context).await,
         Command::Trash(args) => trash::run(args, context).await,
+        Command::MigrateFiles(args) => migrate::run(*args, context).await,
+        #[cfg(feature = "sqlite")]
+        Command::Schema(args) => schema::run(args, context).await,
         Command::Gc(args) => gc::run(args, context).await,
         Command::Bench(args) => bench::run(args, context).await,
         Command::Status(args) => status::run(args, context).await,

@@ -83,7 +83,11 @@ async fn round(service: &FileService) -> Result<()> {
 async fn sweep(service: &FileService, local: &LocalStore) {
     match local.sweep(service.clock().now().minus(STAGED_MAX_AGE)).await {
         Ok(swept) if swept.files > 0 => {
-            tracing::info!(files = swept.files, bytes = swept.bytes, "abandoned staged files removed");
+            tracing::info!(
+                files = swept.files,
+                bytes = swept.bytes,
+                "abandoned staged files removed"
+            );
         }
         Ok(_) => {}
         Err(e) => tracing::warn!(error = %e, "staged files cannot be swept; it is tried again"),

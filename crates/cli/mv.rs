@@ -9,10 +9,10 @@ use crate::outcome::{Result, Tally};
 use crate::paths::{self, Place};
 
 const AFTER: &str = "\
-As with the mv of your system: a directory DST takes files under their own names, and an existing
-file is replaced (-f is accepted and changes nothing). With -n existing files are left alone, which
-is no failure. A directory moves in one step, up to `rename_dir_max` files; copy and remove larger
-ones.
+As with the mv of your system: a directory DST takes files under their own names, and an
+existing file is replaced (-f is accepted and changes nothing). With -n existing files are
+left alone, which is no failure. A directory moves in one step, up to `rename_dir_max` files;
+copy and remove larger ones.
 
 Examples:
   ezdfs mv images/1/a.jpg images/1/b.jpg
@@ -77,10 +77,7 @@ pub(crate) async fn run(args: MvArgs, context: &Context) -> Result {
 }
 
 /// Whether the one source is a directory and nothing stands at the target.
-async fn renames(
-    service: &ezdfs_engine::FileService,
-    args: &MvArgs,
-) -> Result<bool, Error> {
+async fn renames(service: &ezdfs_engine::FileService, args: &MvArgs) -> Result<bool, Error> {
     let Some(source) = args.sources.first() else { return Ok(false) };
     Ok(crate::tree::entry(service, &args.target.path).await?.is_none()
         && crate::tree::is_directory(service, &source.path).await?)

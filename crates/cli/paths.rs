@@ -105,7 +105,8 @@ mod tests {
             place("/images/a.jpg").unwrap_err(),
             "paths are relative to the store: use `images/a.jpg`"
         );
-        assert!(place("/../a").unwrap_err().contains("`..`"));
+        // Not if that would not do either.
+        assert!(!place("/../a").unwrap_err().contains("use `"));
     }
 
     #[test]

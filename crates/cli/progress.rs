@@ -28,6 +28,8 @@ pub(crate) struct Progress {
     unit: Unit,
     bar: ProgressBar,
     quiet: bool,
+    /// Where it started: what a resumed run has done already.
+    before: u64,
     started: Instant,
     told: Instant,
 }
@@ -47,7 +49,15 @@ impl Progress {
         }
         bar.set_message(what.to_owned());
         let now = Instant::now();
-        Self { what: what.to_owned(), unit, bar, quiet: quiet || small, started: now, told: now }
+        Self {
+            what: what.to_owned(),
+            unit,
+            bar,
+            quiet: quiet || small,
+            before: 0,
+            started: now,
+            told: now,
+        }
     }
 
     /// Counts on.
@@ -62,6 +72,13 @@ impl Progress {
             self.told = Instant::now();
             crate::say::note(&self.line());
         }
+    }
+
+    /// Starts from what earlier runs have done: it does not count for the rate.
+    pub(crate) fn resume(&mut self, n: u64) {
+        self.before = n;
+        self.bar.set_position(n);
+        self.bar.reset_eta();
     }
 
     /// Takes the bar away.
@@ -81,7 +98,7 @@ impl Progress {
             Unit::Files => format!("{n} files"),
         };
         let of = self.bar.length().map(|total| format!(" of {}", show(total))).unwrap_or_default();
-        let rate = rate(position, self.started.elapsed());
+        let rate = rate(position.saturating_sub(self.before), self.started.elapsed());
         let left = self.bar.length().and_then(|t| t.saturating_sub(position).checked_div(rate));
         let eta = left.map(|s| format!(", {s} s left")).unwrap_or_default();
         format!("{}: {}{of}, {}/s{eta}", self.what, show(position), show(rate))
@@ -136,5 +153,8 @@ mod tests {
         tokio::time::advance(Duration::from_secs(5)).await;
         progress.set(10);
         assert_eq!(progress.line(), "copying: 10 files of 40 files, 2 files/s, 15 s left");
+        progress.resume(20);
+        progress.set(30);
+        assert_eq!(progress.line(), "copying: 30 files of 40 files, 2 files/s, 5 s left");
     }
 }

@@ -20,9 +20,10 @@ use crate::tree;
 use crate::when::{self, Expiry, rfc3339};
 
 const AFTER: &str = "\
-With several sources, or when PATH is a directory or ends with a slash, files go into that directory
-under their own names; missing directories are made. A file becomes visible whole, when all its bytes
-are durable, or not at all. An existing file is replaced unless a condition forbids it.
+With several sources, or when PATH is a directory or ends with a slash, files go into that
+directory under their own names; missing directories are made. A file becomes visible whole,
+when all its bytes are durable, or not at all. An existing file is replaced unless a condition
+forbids it.
 
 JSON (--json): one object per file with path, size, sha256, etag, mtime, media_type, created.
 
@@ -48,7 +49,7 @@ pub(crate) struct PutArgs {
     #[arg(short, long)]
     recursive: bool,
     /// Store only if the path has no file yet; `*` is the only value
-    #[arg(long, value_name = "*", value_parser = ["*"], conflicts_with = "if_match")]
+    #[arg(long, value_name = "*", value_parser = ["*"], hide_possible_values = true, conflicts_with = "if_match")]
     if_none_match: Option<String>,
     /// Store only over the version of that entity tag; `*` is any version
     #[arg(long, value_name = "ETAG")]
@@ -326,7 +327,10 @@ mod tests {
     #[test]
     fn several_entity_tags_are_told_apart() {
         let tags = parse_tags("\"a\", W/\"b\",c").unwrap();
-        assert_eq!(tags, [ETag::Strong("a".into()), ETag::Weak("b".into()), ETag::Strong("c".into())]);
+        assert_eq!(
+            tags,
+            [ETag::Strong("a".into()), ETag::Weak("b".into()), ETag::Strong("c".into())]
+        );
         assert!(parse_tags("\"a\",").is_err());
     }
 }

@@ -10,8 +10,8 @@ use crate::paths::{self, Place};
 use crate::progress::{Progress, Unit};
 
 const AFTER: &str = "\
-With `trash` configured, files are hidden and can be restored for that time (ezdfs trash).
-If some paths fail the others are removed all the same, and the exit code is 3.
+With `trash` configured, files are hidden and can be restored for that time (ezdfs trash). If
+some paths fail the others are removed all the same, and the exit code is 3.
 
 Examples:
   ezdfs rm images/1/2/a.jpg
@@ -81,7 +81,9 @@ async fn one(
             let what = format!("`{path}` is a directory; -r removes it");
             return Err(Error::new(ErrorKind::IsDirectory, what));
         }
-        if place.slash && let Entry::File(_) = service.entry(&place.path).await? {
+        if place.slash
+            && let Entry::File(_) = service.entry(&place.path).await?
+        {
             return Err(crate::ls::not_a_directory(&path));
         }
         return match service.delete(&path, precondition).await {

@@ -6,17 +6,19 @@ use clap::Args;
 use ezdfs_config::AccessLog;
 use ezdfs_core::Error;
 use ezdfs_http::{AdminSettings, CachePolicies, Format, Limits, ServeSettings, Server};
+use tokio_util::sync::CancellationToken;
 
 use crate::context::{Context, Store};
 use crate::maintenance::Maintenance;
-use crate::outcome::{Outcome, Result};
+use crate::outcome::{Failure, Outcome, Result};
 use crate::say;
 use crate::signals;
 
 const AFTER: &str = "\
-Serves files below `url_prefix` with GET and HEAD, and /healthz and /readyz on the admin listener.
-Both addresses are printed on stderr when they take connections; port 0 takes a free one. The access
-log goes to stdout. SIGTERM or SIGINT lets answers under way finish; a second one does not.
+Serves files below `url_prefix` with GET and HEAD, and /healthz and /readyz on the admin
+listener. Both addresses are printed on stderr when they take connections; port 0 takes a free
+one. The access log goes to stdout. SIGTERM or SIGINT lets answers under way finish; a second
+one does not.
 
 Examples:
   ezdfs serve
@@ -36,7 +38,12 @@ pub(crate) struct ServeArgs {
 }
 
 pub(crate) async fn run(args: ServeArgs, context: &Context) -> Result {
-    let store = context.open().await?;
+    // Whoever reads the addresses may send a signal at once.
+    let mut signal = std::pin::pin!(signals::shutdown());
+    let store = tokio::select! {
+        store = context.open() => store?,
+        () = &mut signal => return Err(Failure::Interrupted),
+    };
     let settings = store.settings();
     let listen = args.listen.unwrap_or(settings.serve.listen);
     let admin = args.admin_listen.unwrap_or(settings.admin.listen);
@@ -45,7 +52,7 @@ pub(crate) async fn run(args: ServeArgs, context: &Context) -> Result {
     if let Some(admin) = server.admin_address() {
         say::note(&format!("ezdfs: admin listener http://{admin}/"));
     }
-    until_signal(server, &store).await;
+    until(server, &store, signal).await;
     Ok(Outcome::Done)
 }
 
@@ -82,19 +89,19 @@ pub(crate) fn asset_url(store: &Store, address: SocketAddr) -> String {
     format!("http://{address}{}", store.settings().serve.url_prefix.path())
 }
 
-/// Serves, and maintains the store, until SIGINT or SIGTERM; ends at once at a second one.
-pub(crate) async fn until_signal(server: Server, store: &Store) {
+/// Serves, and maintains the store, until `signal` ends; ends at once at a second signal.
+pub(crate) async fn until(server: Server, store: &Store, signal: impl Future<Output = ()>) {
     let maintenance = Maintenance::start(store);
-    let stopping = async {
-        signals::shutdown().await;
-        tracing::info!("shutting down: answers under way finish first");
-    };
+    let stopping = CancellationToken::new();
     let impatient = async {
-        signals::shutdown().await;
-        signals::shutdown().await;
+        signal.await;
+        let second = signals::shutdown();
+        tracing::info!("shutting down: answers under way finish first");
+        stopping.cancel();
+        second.await;
     };
     tokio::select! {
-        () = server.run(stopping) => maintenance.stop().await,
+        () = server.run(stopping.cancelled()) => maintenance.stop().await,
         () = impatient => tracing::warn!("second signal: ended at once"),
     }
 }

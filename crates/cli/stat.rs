@@ -12,8 +12,9 @@ use crate::paths::{self, Place};
 use crate::when::rfc3339;
 
 const AFTER: &str = "\
-Fields that are not known are left out, e.g. the digest of a file that a PHP node wrote. A file that
-is in the trash or has expired does not exist for a reader; --hidden shows it all the same.
+Fields that are not known are left out, e.g. the digest of a file that a PHP node wrote. A
+file that is in the trash or has expired does not exist for a reader; --hidden shows it all
+the same.
 
 JSON (--json): one object per path with the same fields.
 

@@ -13,11 +13,12 @@ use crate::size;
 const FEED_LAG_MAX: u64 = 10_000;
 
 const AFTER: &str = "\
-Exit code 4 and a line for each when something is wrong: the database or the store does not answer,
-interrupted work waits to be rolled forward, the change feed lags.
+Exit code 4 and a line for each when something is wrong: the database or the store does not
+answer, interrupted work waits to be rolled forward, the change feed lags.
 
-JSON (--json): one object with metadata, binarydata (handler, where, reachable, error), figures (files,
-bytes, hidden, directories, held, overdue, reaps, feed_lag) and problems (list of texts).
+JSON (--json): one object with metadata, binarydata (handler, where, reachable, error),
+figures (files, bytes, hidden, directories, held, overdue, reaps, feed_lag) and problems (list
+of texts).
 
 Examples:
   ezdfs status
@@ -195,8 +196,13 @@ mod tests {
 
     #[test]
     fn overdue_work_and_a_lagging_feed_are_findings() {
-        assert!(findings(&Figures { held: 3, reaps: 9, feed_lag: 5, ..Figures::default() }).is_empty());
+        assert!(
+            findings(&Figures { held: 3, reaps: 9, feed_lag: 5, ..Figures::default() }).is_empty()
+        );
         assert_eq!(findings(&Figures { overdue: 1, ..Figures::default() }).len(), 1);
-        assert_eq!(findings(&Figures { feed_lag: FEED_LAG_MAX + 1, ..Figures::default() }).len(), 1);
+        assert_eq!(
+            findings(&Figures { feed_lag: FEED_LAG_MAX + 1, ..Figures::default() }).len(),
+            1
+        );
     }
 }

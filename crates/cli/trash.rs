@@ -15,9 +15,9 @@ use crate::when::rfc3339;
 const PAGE: u32 = 500;
 
 const AFTER: &str = "\
-With `trash = \"7d\"` in [store], `rm` hides files instead of removing them: for that time they can be
-restored, and then `serve` or `gc` removes their bytes. Files that eZ Publish soft-deleted are listed,
-too.
+With `trash = \"7d\"` in [store], `rm` hides files instead of removing them: for that time
+they can be restored, and then `serve` or `gc` removes their bytes. Files that eZ Publish
+soft-deleted are listed, too.
 
 Examples:
   ezdfs trash ls images
@@ -36,7 +36,9 @@ pub(crate) struct TrashArgs {
 #[derive(Debug, Subcommand)]
 enum TrashCommand {
     /// List soft-deleted files
-    #[command(after_help = "JSON (--json): one object per line with path, size, mtime, media_type, sha256.")]
+    #[command(
+        after_help = "JSON (--json): one object per line with path, size, mtime, media_type, sha256."
+    )]
     Ls {
         /// Below these directories; everywhere if none is given
         #[arg(value_name = "PATH", value_parser = paths::place())]
@@ -197,7 +199,10 @@ mod tests {
         for i in 0..PAGE + 7 {
             let path = format!("d/{i:05}");
             testing::put(&service, &path, "x").await;
-            service.delete(&path.parse().unwrap(), &ezdfs_engine::Precondition::None).await.unwrap();
+            service
+                .delete(&path.parse().unwrap(), &ezdfs_engine::Precondition::None)
+                .await
+                .unwrap();
         }
         let mut pages = Pages::new(&service, DirPath::root());
         let mut seen = 0;

@@ -129,7 +129,10 @@ mod tests {
     #[test]
     fn an_expiry_lies_in_the_future() {
         let now = Timestamp::from_secs(100);
-        assert_eq!(Expiry::After(Duration::from_secs(5)).resolve(now).unwrap(), Some(Timestamp::from_secs(105)));
+        assert_eq!(
+            Expiry::After(Duration::from_secs(5)).resolve(now).unwrap(),
+            Some(Timestamp::from_secs(105))
+        );
         assert_eq!(Expiry::Never.resolve(now).unwrap(), None);
         assert!(Expiry::At(now).resolve(now).is_err());
     }

@@ -4,12 +4,18 @@ use super::{Home, Ran};
 
 #[test]
 fn errors_name_file_line_key_and_fix() {
-    let home = Home::configured("[store]\ntrash = \"1h\"\ndelete_grase = \"5s\"\nio_timeout = \"5 parsecs\"\n");
+    let home = Home::configured(
+        "[store]\ntrash = \"1h\"\ndelete_grase = \"5s\"\nio_timeout = \"5 parsecs\"\n",
+    );
     for args in [&["ls"][..], &["config", "check"], &["serve"], &["status"]] {
         let err = home.fails(2, args);
         assert!(err.contains("ezdfs.toml:3: `store.delete_grase`"), "{err}");
         assert!(err.contains("delete_grace"), "a suggestion: {err}");
-        assert!(err.contains("ezdfs.toml:4: `store.io_timeout`") && err.contains("\"1ms\"") | err.contains("ms, s, m, h or d"), "{err}");
+        assert!(
+            err.contains("ezdfs.toml:4: `store.io_timeout`")
+                && err.contains("\"1ms\"") | err.contains("ms, s, m, h or d"),
+            "{err}"
+        );
     }
     assert!(!home.path().join("ezdfs-data").exists(), "nothing is made on a bad configuration");
 }
@@ -60,7 +66,13 @@ fn secrets_are_never_shown() {
         "[metadata_handlers.dfs]\nurl = \"mysql://dfs@db1/ezdfs\"\npassword = \"hunter2\"\n\
          [metadata_handlers.own]\nurl = \"sqlite:x.db\"\n[store]\nmetadata = \"own\"\n",
     );
-    for args in [&["config", "show"][..], &["config", "show", "--json"], &["config", "check"], &["-vv", "ls"], &["status"]] {
+    for args in [
+        &["config", "show"][..],
+        &["config", "show", "--json"],
+        &["config", "check"],
+        &["-vv", "ls"],
+        &["status"],
+    ] {
         let ran = home.run(args);
         assert!(!ran.out.contains("hunter2") && !ran.err.contains("hunter2"), "{args:?}: {ran:?}");
     }
@@ -110,7 +122,10 @@ fn objects_alone_can_be_the_store() {
     let root = home.path().join("tree");
     home.write(
         "ezdfs.toml",
-        format!("[store]\nmetadata = \"default\"\nbinarydata = \"default\"\ndefault_root = \"{}\"\n", root.display()),
+        format!(
+            "[store]\nmetadata = \"default\"\nbinarydata = \"default\"\ndefault_root = \"{}\"\n",
+            root.display()
+        ),
     );
     home.put("images/a.png", "png");
     assert_eq!(home.read("tree/images/a.png"), b"png");

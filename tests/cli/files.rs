@@ -28,7 +28,10 @@ fn ls_long_and_json() {
     home.put("i/a.png", "12345");
     let long = home.ok(["ls", "-l", "i"]);
     let words: Vec<&str> = long.split_whitespace().collect();
-    assert_eq!([words[0], words[1], words[3], words[4]], ["-rw-r--r--", "5", "image/png", "i/a.png"]);
+    assert_eq!(
+        [words[0], words[1], words[3], words[4]],
+        ["-rw-r--r--", "5", "image/png", "i/a.png"]
+    );
     assert!(words[2].ends_with('Z') && words[2].len() == 20, "{long}");
     assert!(home.ok(["ls", "-lh", "i/a.png"]).contains("5 B"));
     assert!(home.ok(["ls", "-l"]).starts_with("drwxr-xr-x"));
@@ -64,7 +67,10 @@ fn stat_prints_every_known_field() {
     assert_eq!(home.stat("images/a.jpg")["name_hash"], "d01b855f10c39bd2198fed99da7ff07b");
     assert_eq!(home.stat("images")["kind"], "dir");
     assert_eq!(home.stat("/")["kind"], "dir");
-    assert_eq!(home.stat("images/a.jpg")["mtime"].as_str().unwrap().len(), "2026-11-20T21:42:13.123456789Z".len());
+    assert_eq!(
+        home.stat("images/a.jpg")["mtime"].as_str().unwrap().len(),
+        "2026-11-20T21:42:13.123456789Z".len()
+    );
     home.fails(1, ["stat", "none"]);
 }
 
@@ -190,7 +196,10 @@ fn du_sums_up() {
     assert_eq!(fields(&home.ok(["du", "d", "x"])), ["8", "2", "d", "1", "1", "x"]);
     assert!(home.ok(["du", "-h", "d"]).contains("8 B"));
     let json = json_lines(&home.ok(["du", "--json", "d"]));
-    assert_eq!((&json[0]["bytes"], &json[0]["files"], &json[0]["directories"]), (&8.into(), &2.into(), &1.into()));
+    assert_eq!(
+        (&json[0]["bytes"], &json[0]["files"], &json[0]["directories"]),
+        (&8.into(), &2.into(), &1.into())
+    );
     home.fails(1, ["du", "none"]);
 }
 

@@ -4,9 +4,12 @@ mod conditions;
 mod configuration;
 mod files;
 mod housekeeping;
+mod migrate;
 mod output;
 mod paths;
 mod processes;
+mod schema;
+pub(crate) mod serve;
 mod transfer;
 mod trash;
 
@@ -14,7 +17,9 @@ use std::ffi::OsStr;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
+use ezdfs_core::{Clock as _, SystemClock};
 use tempfile::TempDir;
 
 /// A directory with a store of its own, in which commands run.
@@ -147,4 +152,13 @@ impl Ran {
 /// The JSON values of NDJSON.
 pub(crate) fn json_lines(text: &str) -> Vec<serde_json::Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Waits for what another process brings about.
+pub(crate) fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = SystemClock.boot() + Duration::from_secs(30);
+    while !holds() {
+        assert!(SystemClock.boot() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }

@@ -5,9 +5,27 @@ use std::process::Stdio;
 
 use super::{Home, Ran};
 
-const COMMANDS: [&str; 19] = [
-    "serve", "put", "get", "cat", "ls", "stat", "cp", "mv", "rm", "touch", "du", "mkdir", "rmdir", "trash",
-    "gc", "bench", "status", "config", "migrate-files",
+const COMMANDS: [&str; 20] = [
+    "serve",
+    "put",
+    "get",
+    "cat",
+    "ls",
+    "stat",
+    "cp",
+    "mv",
+    "rm",
+    "touch",
+    "du",
+    "mkdir",
+    "rmdir",
+    "trash",
+    "gc",
+    "bench",
+    "status",
+    "config",
+    "migrate-files",
+    "schema",
 ];
 
 #[test]
@@ -18,7 +36,7 @@ fn every_command_explains_itself_with_examples() {
         assert!(all.contains(&format!("\n  {command} ")), "{command}: {all}");
         let help = home.ok([command, "--help"]);
         assert!(help.contains("Examples:\n  "), "{command}: {help}");
-        assert!(help.lines().all(|l| l.chars().count() <= 104), "{command}: {help}");
+        assert!(help.lines().all(|l| l.chars().count() <= 100), "{command}: {help}");
     }
     assert!(all.contains("Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 done in part"));
     assert_eq!(home.ok(["--version"]), format!("ezdfs {}\n", env!("CARGO_PKG_VERSION")));
@@ -29,7 +47,16 @@ fn every_command_explains_itself_with_examples() {
 #[test]
 fn usage_errors_are_2() {
     let home = Home::new();
-    for args in [&["nonsense"][..], &["ls", "--nonsense"], &["put"], &["put", "a"], &["cat"], &[], &["completions", "x"], &["man", "x"]] {
+    for args in [
+        &["nonsense"][..],
+        &["ls", "--nonsense"],
+        &["put"],
+        &["put", "a"],
+        &["cat"],
+        &[],
+        &["completions", "x"],
+        &["man", "x"],
+    ] {
         home.fails(2, args);
     }
 }
@@ -44,7 +71,14 @@ fn a_reader_that_leaves_is_no_error() {
     home.ok(["put", "-r", "t", "/"]);
     home.write("large", vec![b'x'; 4 << 20]);
     home.ok(["put", "large", "large"]);
-    for args in [&["ls", "-R"][..], &["ls", "--json", "-R"], &["cat", "large"], &["stat", "large"], &["man"], &["--help"]] {
+    for args in [
+        &["ls", "-R"][..],
+        &["ls", "--json", "-R"],
+        &["cat", "large"],
+        &["stat", "large"],
+        &["man"],
+        &["--help"],
+    ] {
         let mut child = home.start(args);
         // Gone before anything is written.
         drop(child.stdout.take());
@@ -97,10 +131,11 @@ fn completions_and_manual_pages() {
 fn logs_go_to_stderr_in_the_form_that_was_asked_for() {
     let home = Home::new();
     home.put("a", "a");
+    home.put("d/x", "x");
     let ran = Ran::of(home.command(["-vv", "cat", "a"]).output().unwrap());
     assert_eq!((ran.code, ran.out.as_str()), (0, "a"));
-    let mut command = home.command(["--log-format", "json", "rm", "a"]);
-    let ran = Ran::of(command.env("EZDFS_LOG", "trace").output().unwrap());
+    let mut command = home.command(["--log-format", "json", "mv", "d", "new/"]);
+    let ran = Ran::of(command.env("EZDFS_LOG", "debug").output().unwrap());
     assert_eq!(ran.code, 0, "{ran:?}");
     assert!(!ran.err.is_empty());
     for line in ran.err.lines() {

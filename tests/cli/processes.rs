@@ -1,9 +1,9 @@
 //! Several processes at once, and processes that die.
 
 use std::io::Write as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::{Home, Ran, json_lines};
+use super::{Home, Ran, json_lines, wait_for};
 
 #[test]
 fn ten_puts_of_different_paths_in_a_fresh_store() {
@@ -63,15 +63,6 @@ fn readers_see_whole_versions_while_writers_replace_them() {
             assert!(text == short || text == long, "{} bytes of neither version", text.len());
         }
     });
-}
-
-/// Waits for a condition that another process brings about.
-fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < Duration::from_secs(20), "{what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 #[test]

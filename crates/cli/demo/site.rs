@@ -35,11 +35,10 @@ fn unpack_dir(dir: &Dir<'_>, root: &Path) -> Result<()> {
         let path = root.join(entry.path());
         match entry {
             DirEntry::Dir(dir) => unpack_dir(dir, root)?,
-            DirEntry::File(file) => write(&path, file.contents())
-                .map_err(|e| {
-                    let what = format!("cannot unpack the sample site to {}", path.display());
-                    Error::new(io_kind(&e), what).with_source(e)
-                })?,
+            DirEntry::File(file) => write(&path, file.contents()).map_err(|e| {
+                let what = format!("cannot unpack the sample site to {}", path.display());
+                Error::new(io_kind(&e), what).with_source(e)
+            })?,
         }
     }
     Ok(())

@@ -49,7 +49,8 @@ pub struct NewFile {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Guard {
     /// Every pending row of `token` still stands as [`IntentState::Held`], whether its lease has
-    /// ended or not, and there is at least one. Else [`crate::ErrorKind::LostHold`].
+    /// ended or not, and there is at least one. Queued rows hold nothing and do not count. Else
+    /// [`crate::ErrorKind::LostHold`].
     Holds(Token),
     /// The file's rows are as seen before: `None` for no base row at all. Else
     /// [`crate::ErrorKind::Stale`].
@@ -89,7 +90,8 @@ pub enum Op {
     /// Soft-deletes the legacy way: `mtime = -abs(mtime), expired = 1`; the node row stays.
     HideFile(FilePath),
     /// Records the pin of a base row that a foreign writer made, with the row's present
-    /// fingerprint; everything else of the version stays unknown.
+    /// fingerprint; everything else of the version stays unknown. What is known of a version of
+    /// our own stays known. [`crate::ErrorKind::Stale`] without a base row.
     SetPin {
         /// Which file.
         path: FilePath,
@@ -177,7 +179,8 @@ pub struct Page {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScanPage {
     /// Rows in byte order of their name, invisible ones included, with what is known of each.
-    /// `Err` holds a name whose path breaks rules K.
+    /// `Err` holds a row that no reader can reach: its path breaks rules K, or it stands under a
+    /// hash that is not its name's.
     pub rows: Vec<Result<(FilePath, Record), BaseRow>>,
     /// Where the next page starts (pass as `after`); `None` at the end.
     pub next: Option<String>,

@@ -81,7 +81,7 @@ impl FileService {
             // Another node took the paths over after a pause. If the object moved after that, the
             // rename is finished, so that no name is left without its bytes.
             Err(e) if e.kind() == ErrorKind::LostHold => {
-                let finished = self.late_move(from, to).await?;
+                let finished = self.end_late_move(&moved, to).await?;
                 if finished && overwrite { Ok(()) } else { Err(e) }
             }
             other => other,
@@ -174,8 +174,12 @@ impl FileService {
             let file = moved(&source, None);
             return Ok(Moved { source, file });
         };
+        // Of a version with a token, the copy has it too. Without one nothing is claimed of the
+        // bytes but their size.
         let is_same = is_version(&object, &source)
             || (!binary.capabilities.atomic_rename
+                && source.token.is_none()
+                && source.sha256.is_none()
                 && object.size == source.size
                 && binary.head(&binary.key(&source.path)?).await?.and_then(|o| o.pin)
                     == source.pin);
@@ -337,17 +341,39 @@ impl FileService {
         Ok(self.digest(from, a).await? == self.digest(to, b).await?)
     }
 
+    /// After the move of a rename that has lost its hold: finishes it, or takes the object away
+    /// again if its version was deleted meanwhile and nobody stores anything at the target.
+    pub(crate) fn end_late_move<'a>(
+        &'a self,
+        moved: &'a Moved,
+        to: &'a FilePath,
+    ) -> BoxFuture<'a, Result<bool>> {
+        // Boxed, because taking a path may roll others forward and so come here again.
+        Box::pin(async move {
+            if self.late_move(&moved.source.path, to).await? {
+                return Ok(true);
+            }
+            let repair = self.intent(to, self.inner.entropy.token(), Work::Repair);
+            let held = self.hold(&[repair]).await?;
+            if self.inner.metadata.record(to).await?.base.is_none() {
+                self.remove_unnamed(to, moved.file.pin.as_ref(), &held).await;
+            }
+            self.release(held, false).await;
+            Ok(false)
+        })
+    }
+
     /// Finishes a rename whose object moved after it had lost its hold: takes both paths again.
     pub(crate) fn finish_late_rename<'a>(
         &'a self,
         from: &'a FilePath,
         to: &'a FilePath,
     ) -> BoxFuture<'a, Result<()>> {
-        // Boxed, because taking a path may roll others forward and so come here again.
+        // Boxed for the same reason.
         Box::pin(async move { self.late_move(from, to).await.map(|_| ()) })
     }
 
-    pub(crate) async fn late_move(&self, from: &FilePath, to: &FilePath) -> Result<bool> {
+    async fn late_move(&self, from: &FilePath, to: &FilePath) -> Result<bool> {
         let token = self.inner.entropy.token();
         let held = self.hold(&self.rename_intents(from, to, token, false)).await?;
         self.finish_rename(from, to, held).await

@@ -65,19 +65,7 @@ impl FileService {
             self.release(held, false).await;
             return Err(e);
         }
-        let moves: Vec<_> =
-            plan.files.iter().map(|(f, to)| (f.path.clone(), to.clone())).collect();
-        match self.move_tree(from, to, plan, held).await {
-            // Another node took the paths over after a pause, and finished the rename. What moved
-            // after that moves again with its row.
-            Err(e) if e.kind() == ErrorKind::LostHold => {
-                for (from, to) in &moves {
-                    self.late_move(from, to).await?;
-                }
-                Err(e)
-            }
-            other => other.map(|()| Renamed { files }),
-        }
+        self.move_tree(from, to, plan, held).await.map(|()| Renamed { files })
     }
 
     async fn check_rename_dir(&self, from: &FilePath, to: &FilePath) -> Result<()> {
@@ -161,7 +149,7 @@ impl FileService {
         Ok(tree)
     }
 
-    /// Moves the objects, some at once and only while the hold lasts, then all rows.
+    /// Moves the objects, then all rows.
     async fn move_tree(
         &self,
         from: &FilePath,
@@ -170,32 +158,11 @@ impl FileService {
         mut held: Held,
     ) -> Result<()> {
         let mut done = Vec::with_capacity(plan.files.len());
-        let mut files = plan.files.into_iter();
-        loop {
-            let some: Vec<_> = files.by_ref().take(AT_ONCE).collect();
-            if some.is_empty() {
-                break;
-            }
-            self.refresh(&mut held).await?;
-            let moves = some.into_iter().map(|(file, there)| async move {
-                let moved = self.move_once(file, &there).await?;
-                Ok::<_, Error>((moved, there))
-            });
-            done.extend(futures::future::try_join_all(moves).await?);
-        }
-        let not_before = self.inner.metadata.now().await?.plus(self.inner.options.delete_grace);
-        let mut change = Change::new().guard(Guard::Holds(held.token));
-        for (moved, there) in &done {
-            change = self.rename_ops(change, moved, there, not_before)?;
-        }
-        change = change.op(make_dir(to));
-        for dir in &plan.directories {
-            change = change.op(make_dir(dir));
-        }
-        let change = change
-            .op(Op::RemoveDirTree(DirPath::from(from.clone())))
-            .op(Op::EndHold { token: held.token, keep: false });
-        match self.inner.metadata.apply(change).await {
+        let moved = match self.move_objects(plan.files, &mut held, &mut done).await {
+            Ok(()) => self.move_rows(from, to, &done, &plan.directories, &held).await,
+            Err(e) => Err(e),
+        };
+        match moved {
             // Something foreign is in the way, for good.
             Err(e) if is_refusal(e.kind()) || e.kind() == ErrorKind::AlreadyExists => {
                 for (moved, there) in &done {
@@ -204,8 +171,62 @@ impl FileService {
                 self.release(held, false).await;
                 Err(e)
             }
+            // Another node took the paths over after a pause, and finished the rename. What moved
+            // after that moves again with its row.
+            Err(e) if e.kind() == ErrorKind::LostHold => {
+                for (moved, there) in &done {
+                    self.end_late_move(moved, there).await?;
+                }
+                Err(e)
+            }
             other => other,
         }
+    }
+
+    /// Some at once, and only while the hold lasts.
+    async fn move_objects(
+        &self,
+        files: Vec<(FileMeta, FilePath)>,
+        held: &mut Held,
+        done: &mut Vec<(Moved, FilePath)>,
+    ) -> Result<()> {
+        let mut files = files.into_iter();
+        loop {
+            let some: Vec<_> = files.by_ref().take(AT_ONCE).collect();
+            if some.is_empty() {
+                return Ok(());
+            }
+            self.refresh(held).await?;
+            let moves = some.into_iter().map(|(file, there)| async move {
+                let moved = self.move_once(file, &there).await?;
+                Ok::<_, Error>((moved, there))
+            });
+            done.extend(futures::future::try_join_all(moves).await?);
+        }
+    }
+
+    /// One transaction for everything.
+    async fn move_rows(
+        &self,
+        from: &FilePath,
+        to: &FilePath,
+        files: &[(Moved, FilePath)],
+        directories: &[FilePath],
+        held: &Held,
+    ) -> Result<()> {
+        let not_before = self.inner.metadata.now().await?.plus(self.inner.options.delete_grace);
+        let mut change = Change::new().guard(Guard::Holds(held.token));
+        for (moved, there) in files {
+            change = self.rename_ops(change, moved, there, not_before)?;
+        }
+        change = change.op(make_dir(to));
+        for dir in directories {
+            change = change.op(make_dir(dir));
+        }
+        let change = change
+            .op(Op::RemoveDirTree(DirPath::from(from.clone())))
+            .op(Op::EndHold { token: held.token, keep: false });
+        self.inner.metadata.apply(change).await
     }
 
     /// Moves one object unless an earlier, broken attempt has moved it already. What moves is the

@@ -24,6 +24,24 @@ pub(crate) fn each_file(
     })
 }
 
+/// Refuses a place where no report can be written: better before the run than after it. Blocks.
+///
+/// # Errors
+/// [`ErrorKind::Usage`].
+pub(crate) fn check(path: &Path) -> Result<()> {
+    if path.file_name().is_some() && !path.is_dir() && directory(path).is_dir() {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Usage,
+        format!("--report names a file in an existing directory; `{}` does not", path.display()),
+    ))
+}
+
+fn directory(path: &Path) -> &Path {
+    path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Writes the report as a whole or not at all: one line per file, symbol, space, path. Blocks.
 ///
 /// # Errors
@@ -33,8 +51,7 @@ pub(crate) fn write(journal: &File, unjournalled: &[FileDone], path: &Path) -> R
         Error::new(ErrorKind::Unavailable, format!("cannot write the report `{}`", path.display()))
             .with_source(e)
     };
-    let dir = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut temp = tempfile::NamedTempFile::new_in(dir).map_err(failed)?;
+    let mut temp = tempfile::NamedTempFile::new_in(directory(path)).map_err(failed)?;
     {
         let mut out = BufWriter::new(temp.as_file_mut());
         each_file(journal, |done| writeln!(out, "{done}").map_err(failed))?;

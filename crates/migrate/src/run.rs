@@ -124,7 +124,12 @@ impl Migration {
             }
         };
         let (a, b) = (source.clone(), target.clone());
-        blocking(move || refuse_overlap(&a, &b, halves)).await?;
+        let report = options.report.clone();
+        blocking(move || {
+            report.as_deref().map_or(Ok(()), report::check)?;
+            refuse_overlap(&a, &b, halves)
+        })
+        .await?;
         Ok(Self {
             source,
             target,

@@ -2,5 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod costs;
 mod faults;
+mod foreign;
+mod pauses;
+mod smoke;
 mod world;

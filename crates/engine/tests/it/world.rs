@@ -16,6 +16,7 @@ use ezdfs_engine::{BinaryStore, FileService, Options, Parts, PublishOptions, Pub
 use ezdfs_metadata::{MemoryMetadata, SqliteMetadata, SqliteOptions};
 use ezdfs_testkit::faults::{FaultyMetadata, FaultyObjects, Plan, StampedObjects, TickingClock};
 use ezdfs_testkit::{ForeignWriter, SqliteForeignWriter};
+use futures::future::BoxFuture;
 use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::memory::InMemory;
 use object_store::path::Path as ObjectKey;
@@ -42,6 +43,24 @@ pub(crate) const SQLITE_LOCAL: Backend = Backend { sqlite: true, local: true };
 /// Visible files: path to bytes and expiry.
 pub(crate) type Files = BTreeMap<String, (Bytes, Option<Timestamp>)>;
 
+/// An operation, as one function for every test that does something to it.
+pub(crate) type Run =
+    for<'a> fn(&'a FileService, &'a World) -> BoxFuture<'a, Result<(), Error>>;
+
+/// Makes a [`Run`] of an expression.
+macro_rules! run {
+    (|$service:ident, $world:ident| $body:expr) => {
+        |$service, $world| {
+            Box::pin(async move {
+                let _ = ($service, $world);
+                $body;
+                Ok(())
+            })
+        }
+    };
+}
+pub(crate) use run;
+
 pub(crate) struct World {
     pub(crate) clock: TickingClock,
     pub(crate) metadata: Arc<dyn MetadataStore>,
@@ -60,12 +79,12 @@ impl fmt::Debug for World {
 
 /// Options of the tests: those of the configuration, but waits are short.
 pub(crate) fn options() -> Options {
-    Options { io_timeout: Duration::from_millis(4), ..Options::default() }
+    Options { io_timeout: Duration::from_millis(2), ..Options::default() }
 }
 
 impl World {
     pub(crate) async fn new(backend: Backend, options: Options) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = scratch();
         let clock = TickingClock::at(Timestamp::from_secs(START));
         let shared: Arc<dyn Clock> = Arc::new(clock.clone());
         let prefix = NamePrefix::new(PREFIX);
@@ -190,6 +209,11 @@ impl World {
             assert!(record.base.is_some(), "{context}: `{key}` is an orphan");
         }
     }
+}
+
+/// A directory in memory where there is one: thousands of databases are made and synchronised.
+fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);

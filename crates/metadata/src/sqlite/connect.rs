@@ -23,6 +23,11 @@ const BUSY_PAUSE: Duration = Duration::from_millis(100);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Rows that travel to the reader at once: a page of a directory is read without waiting.
 const ROW_BUFFER: usize = 1024;
+/// Page caches, in KiB when negative (sqlite.org/pragma.html#pragma_cache_size). Hashes are
+/// scattered over the indexes, so a writer with a small cache reads and spills all the time; what
+/// readers miss is mostly in the page cache of the system.
+const WRITER_CACHE: &str = "-32768";
+const READER_CACHE: &str = "-4096";
 
 /// The connection that writes. Its changes are marked in the feed as ours.
 pub(super) async fn writer(file: &Path, options: &SqliteOptions) -> Result<SqliteConnection> {
@@ -32,6 +37,7 @@ pub(super) async fn writer(file: &Path, options: &SqliteOptions) -> Result<Sqlit
         .busy_timeout(options.busy_timeout)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
+        .pragma("cache_size", WRITER_CACHE)
         .row_buffer_size(ROW_BUFFER)
         .disable_statement_logging();
     let mut tries = 0;
@@ -73,6 +79,7 @@ pub(super) fn readers(file: &Path, options: &SqliteOptions) -> SqlitePool {
         .filename(file)
         .read_only(true)
         .busy_timeout(options.busy_timeout)
+        .pragma("cache_size", READER_CACHE)
         .row_buffer_size(ROW_BUFFER)
         .disable_statement_logging();
     SqlitePoolOptions::new()

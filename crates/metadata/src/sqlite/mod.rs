@@ -5,9 +5,11 @@
 //! |---|---|
 //! | `connect` | connections, and where a database may live |
 //! | `schema` | installation at first use, version, base table |
+//! | `inspect` | `schema check` and `schema uninstall` |
 //! | `sql` | the statements |
 //! | `bind` | values as parameters |
 //! | `decode` | rows as our types |
+//! | `packed` | many rows that travel as one |
 //! | `transaction` | what a change may do inside one write transaction |
 //! | `writer` | the task that writes; group commit |
 //! | `read` | queries on the read connections |
@@ -18,6 +20,8 @@ mod connect;
 mod decode;
 mod error;
 mod feed;
+mod inspect;
+mod packed;
 mod read;
 mod schema;
 mod sql;
@@ -36,6 +40,7 @@ use ezdfs_core::{
 };
 use sqlx::sqlite::SqlitePool;
 
+pub use inspect::{Findings, check, uninstall};
 pub use schema::ddl;
 
 use sql::Sql;

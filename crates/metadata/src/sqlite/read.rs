@@ -9,8 +9,11 @@ use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 
 use super::bind::{bind_path, bounds, prepared};
-use super::{SqliteMetadata, decode, error, feed};
+use super::{SqliteMetadata, decode, error, feed, packed};
 use crate::rows::Stored;
+
+/// Most entries of one page: a page is held in memory at once.
+const LIST_AT_ONCE: u32 = 10_000;
 
 impl SqliteMetadata {
     async fn rows(
@@ -69,23 +72,25 @@ impl SqliteMetadata {
         limit: u32,
     ) -> Result<Page> {
         let what = "list a directory";
-        let limit = limit.max(1);
+        let limit = limit.clamp(1, LIST_AT_ONCE);
         let now = self.clock.now();
         let query = prepared(&self.sql.list)
             .bind(self.options.prefix.dir_name(dir).hash().to_hex())
             .bind(after.unwrap_or_default().to_owned())
             .bind(limit);
-        let rows = self.rows(what, query).await?;
+        let mut rows = Vec::new();
+        for row in self.rows(what, query).await? {
+            rows.append(&mut self.decoded(what, packed::unpack(&row))?);
+        }
+        // SQLite aggregates in the order of the walk but does not promise it.
+        rows.sort_by(|a, b| a.basename.cmp(&b.basename));
         let is_full = u32::try_from(rows.len()).is_ok_and(|n| n >= limit);
         let mut page = Page { entries: Vec::with_capacity(rows.len()), next: None };
-        let last = rows.len().saturating_sub(1);
-        for (at, row) in rows.iter().enumerate() {
-            // The kind may be one of a newer version, so the cursor comes from the column.
-            if is_full && at == last {
-                page.next = self.decoded(what, decode::text(row, 7))?;
-            }
-            let Stored { base, node } = self.decoded(what, decode::stored(row))?;
-            let Some(basename) = node.as_ref().map(|n| n.basename.clone()) else { continue };
+        if is_full {
+            page.next = rows.last().and_then(|row| row.basename.clone());
+        }
+        for row in rows {
+            let (Some(basename), Some(_)) = (row.basename, &row.stored.node) else { continue };
             let path = match dir.join(&basename) {
                 Ok(path) => path,
                 Err(e) => {
@@ -94,6 +99,7 @@ impl SqliteMetadata {
                 }
             };
             let name = self.options.prefix.name(&path);
+            let Stored { base, node } = row.stored;
             page.entries.extend(Record::new(name.as_str(), base, node).entry(&path, now));
         }
         Ok(page)

@@ -17,9 +17,9 @@ const BASE: &str = include_str!("../../../../schema/sqlite/base.sql");
 const SIDE: &str = include_str!("../../../../schema/sqlite/side.sql");
 const TRIGGERS: &str = include_str!("../../../../schema/sqlite/triggers.sql");
 
-const SIDE_TABLES: [&str; 6] =
+pub(super) const SIDE_TABLES: [&str; 6] =
     ["ezdfs_node", "ezdfs_pending", "ezdfs_lease", "ezdfs_change", "ezdfs_xattr", "ezdfs_meta"];
-const FEED_TRIGGERS: [&str; 4] =
+pub(super) const FEED_TRIGGERS: [&str; 4] =
     ["ezdfs_feed_insert", "ezdfs_feed_update", "ezdfs_feed_rename", "ezdfs_feed_delete"];
 
 /// The statements that make a database for `table`, as `schema print` shows them.

@@ -12,6 +12,14 @@ const COLUMNS: &str = "b.name, b.datatype, b.scope, b.size, b.mtime, b.expired =
      n.parent_hash, n.basename, n.kind, n.ino, n.mode, n.uid, n.gid, n.mtime_ns, n.ctime_ns, \
      n.pin, n.token, n.sha256, n.expires_at, n.base_size, n.base_mtime";
 
+/// The same columns as one JSON array, as [`super::packed`] reads them. Each row that SQLite hands
+/// over costs a switch between threads, so many of them travel as one. Casts, because a foreign
+/// writer may have stored a BLOB, which JSON cannot hold, or text where a number belongs.
+const PACKED: &str = "json_array(CAST(b.name AS TEXT), CAST(b.datatype AS TEXT), \
+     CAST(b.scope AS TEXT), CAST(b.size AS INTEGER), CAST(b.mtime AS INTEGER), b.expired = 1, \
+     n.parent_hash, n.basename, n.kind, n.ino, n.mode, n.uid, n.gid, n.mtime_ns, n.ctime_ns, \
+     n.pin, n.token, n.sha256, n.expires_at, n.base_size, n.base_mtime, ";
+
 /// Hidden rows are no rows for a reader; `expired` is true as PHP compares it (ibexa-dfs.md §1.2).
 const VISIBLE: &str = "(b.expired <> 1 AND b.mtime > 0)";
 
@@ -114,18 +122,19 @@ impl Sql {
                  LEFT JOIN ezdfs_node n ON n.path_hash = k.hash"
             )),
             find: text(format!(
-                "SELECT {COLUMNS}, k.key, \
-                 CASE WHEN k.key = 0 AND ?2 IS NOT NULL THEN \
+                "SELECT json_group_array({PACKED} k.key)), \
+                 max(CASE WHEN k.key = 0 AND ?2 IS NOT NULL THEN \
                    EXISTS (SELECT 1 FROM \"{table}\" b WHERE b.name COLLATE BINARY >= ?2 \
-                   AND b.name COLLATE BINARY < ?3 AND {VISIBLE}) ELSE 0 END \
+                   AND b.name COLLATE BINARY < ?3 AND {VISIBLE}) ELSE 0 END) \
                  FROM json_each(?1) k \
                  LEFT JOIN \"{table}\" b ON b.name_hash = k.value \
                  LEFT JOIN ezdfs_node n ON n.path_hash = k.value"
             )),
             list: text(format!(
-                "SELECT {COLUMNS} FROM ezdfs_node n \
+                "SELECT '[' || coalesce(group_concat(packed, ','), '') || ']' FROM ( \
+                 SELECT {PACKED} 0) AS packed FROM ezdfs_node n \
                  LEFT JOIN \"{table}\" b ON b.name_hash = n.path_hash \
-                 WHERE n.parent_hash = ?1 AND n.basename > ?2 ORDER BY n.basename LIMIT ?3"
+                 WHERE n.parent_hash = ?1 AND n.basename > ?2 ORDER BY n.basename LIMIT ?3)"
             )),
             scan_first: scan(FIRST, ""),
             scan_after: scan(AFTER, ""),

@@ -12,7 +12,7 @@ use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
 
 use super::bind::{bind_node, bind_path, bind_work, bounds, clamp, json_hashes, prepared};
 use super::sql::{NODES_AT_ONCE, Sql};
-use super::{decode, error};
+use super::{decode, error, packed};
 use crate::change::TOUCH_EVERY;
 use crate::place::{Place, below};
 use crate::rows::{BasePage, Found, HoldCount, Rows};
@@ -85,17 +85,17 @@ impl Rows for Transaction<'_> {
             prepared(&sql.find).bind(json_hashes(hashes.iter())).bind(range.0).bind(range.1);
         let decoded = self
             .rows("look up rows", query, |row| {
-                let at = decode::int(row, decode::BEHIND)?.unwrap_or_default();
-                let below = decode::int(row, decode::BEHIND + 1)? == Some(1);
-                Ok((at, decode::stored(row)?, below))
+                Ok((packed::unpack(row)?, decode::int(row, 1)? == Some(1)))
             })
             .await?;
         let mut found = Found::default();
         found.rows.resize_with(names.len(), Default::default);
-        for (at, stored, below) in decoded {
-            found.below |= below;
-            if let Some(slot) = usize::try_from(at).ok().and_then(|at| found.rows.get_mut(at)) {
-                *slot = stored;
+        for (rows, below) in decoded {
+            found.below = below;
+            for row in rows {
+                if let Some(slot) = found.rows.get_mut(row.key) {
+                    *slot = row.stored;
+                }
             }
         }
         Ok(found)

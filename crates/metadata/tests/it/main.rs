@@ -11,4 +11,3 @@ mod sqlite_plans;
 mod sqlite_processes;
 #[cfg(feature = "sqlite")]
 mod sqlite_schema;
-mod zz_bench;

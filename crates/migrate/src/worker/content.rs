@@ -21,7 +21,12 @@ struct Present {
 }
 
 impl Worker {
-    pub(super) async fn content(&self, path: &FilePath) -> Result<Outcome, Stop> {
+    /// One try. What it has put on the target is told by `written`, however the try ends.
+    pub(super) async fn content(
+        &self,
+        path: &FilePath,
+        written: &mut Option<(Symbol, u64)>,
+    ) -> Result<Outcome, Stop> {
         let reader = self.source.service();
         let pin = match &self.remover {
             // Before anything is read, so that only what was read can be deleted.
@@ -44,6 +49,9 @@ impl Worker {
             return Ok(self.done(symbol, bytes, meta, pin));
         }
         let (meta, stored) = self.copy(path).await?;
+        *written = Some((symbol, stored.size));
+        // What was found there before is history.
+        self.target.forget(path);
         self.verify(path, &stored).await.map_err(Stop::of_target)?;
         Ok(self.done(symbol, stored.size, meta, pin))
     }

@@ -94,13 +94,20 @@ impl Worker {
     /// Migrates one file. A failure that may pass is tried again after each of the pauses.
     pub(crate) async fn migrate(&self, path: &FilePath) -> Outcome {
         let mut pauses = self.retry_pauses.iter();
+        let mut written = None;
         let outcome = loop {
             let attempt = match self.halves {
-                Halves::Both | Halves::BinaryOnly => self.content(path).await,
+                Halves::Both | Halves::BinaryOnly => self.content(path, &mut written).await,
                 Halves::MetadataOnly => self.index(path).await,
             };
             let failure = match attempt {
-                Ok(outcome) => break outcome,
+                Ok(mut outcome) => {
+                    // Copied by an earlier try, whose check was not answered.
+                    if let (Symbol::Same, Some(before)) = (outcome.symbol, written) {
+                        (outcome.symbol, outcome.bytes) = before;
+                    }
+                    break outcome;
+                }
                 Err(Stop::Missing(e)) => {
                     let why = Some(e.to_string());
                     break Outcome { symbol: Symbol::Missing, bytes: 0, why, spent: None };

@@ -10,7 +10,8 @@ use crate::sides::Halves;
 
 impl Worker {
     /// Deletes a version from the source whose copy is safe. A version that was written meanwhile
-    /// stays.
+    /// stays; only where the objects are the whole truth a foreign writer can still slip in between
+    /// the last look at the object and its delete.
     pub(crate) async fn remove(&self, path: &FilePath, spent: Spent, outcome: Outcome) -> Outcome {
         match self.delete_spent(path, &spent).await {
             Ok(()) => outcome,

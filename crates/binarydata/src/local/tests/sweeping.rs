@@ -83,6 +83,7 @@ async fn a_lost_part_makes_completion_fail() {
 #[tokio::test]
 async fn staging_comes_back_when_somebody_removes_it() {
     let local = Local::new();
+    local.put("first", "makes the directories").await;
     std::fs::remove_dir_all(local.root.join(".ezdfs")).unwrap();
     assert_eq!(local.store.sweep(day_ago()).await.unwrap(), crate::local::Swept::default());
     local.put("a", "1").await;
