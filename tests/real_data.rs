@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
@@ -14,7 +15,7 @@ use crate::cli::serve::Serving;
 use crate::common::http;
 
 /// The parts of the theme that are migrated: more than 10,000 files in a minute of debug build.
-const PARTS: [&str; 4] = ["ePapirus", "ePapirus-Dark", "Papirus-Dark", "Papirus-Light"];
+const PARTS: [&str; 3] = ["ePapirus", "ePapirus-Dark", "Papirus-Light"];
 /// At least so many files, or the tree is not what it should be.
 const ENOUGH: usize = 10_000;
 
@@ -113,7 +114,9 @@ fn objects(home: &Home) -> BTreeMap<PathBuf, (u64, i64, i64)> {
 
 /// Kills the migration when so many objects are in place; `false` if it ended before.
 fn kill_at(home: &Home, objects_in_place: usize) -> bool {
-    let mut child = home.start(migrate("killed"));
+    let mut command = home.command(migrate("killed"));
+    // Nobody reads while we watch.
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let deadline = Instant::now() + Duration::from_secs(300);
     loop {
         if child.try_wait().unwrap().is_some() {
@@ -147,7 +150,7 @@ fn a_real_tree_survives_kills_is_copied_once_and_answers_byte_for_byte() {
 
     // kill -9 in the middle, several times; what is in place then must never be copied again.
     let mut in_place = BTreeMap::new();
-    for at in [50, 2_000, 7_000] {
+    for at in [50, 1_000, 3_000] {
         assert!(kill_at(&home, at), "killed before the end");
         let now = objects(&home);
         let in_flight = in_place.iter().filter(|(path, id)| now.get(*path) != Some(id)).count();

@@ -2,11 +2,27 @@
 //! either, and queues their bytes (seed-systems.md §7). Readers do not wait for it: they compare
 //! the clock.
 
-use ezdfs_core::{Change, ErrorKind, FilePath, Guard, Op, Record, Result};
+use ezdfs_core::{Change, DirPath, ErrorKind, FilePath, Guard, Op, Record, Result};
 
 use crate::service::FileService;
 
+/// Files that are looked at at once.
+const BATCH: u32 = 1_000;
+
 impl FileService {
+    /// Hides the files below a directory whose time is over, so that they do not keep it alive:
+    /// nobody sees them any more, and a rename leaves them behind.
+    pub(crate) async fn expire_below(&self, dir: &FilePath) -> Result<()> {
+        let dir = DirPath::from(dir.clone());
+        let now = self.inner.metadata.now().await?;
+        for (path, record) in self.inner.metadata.expired(now, BATCH).await? {
+            if dir.contains(&path) {
+                self.expire(&path, &record).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Hides one expired file by compare-and-set; `false` when a writer was faster.
     pub(crate) async fn expire(&self, path: &FilePath, record: &Record) -> Result<bool> {
         let Some(file) = record.file(path) else { return Ok(false) };

@@ -4,7 +4,8 @@
 //! before it acts, and forgets the reap row last. Whatever it cannot judge stays.
 
 use ezdfs_core::{
-    BaseRow, Change, ErrorKind, FilePath, Guard, Intent, Op, Pin, Record, Result, Witness, Work,
+    BaseRow, Change, ErrorKind, FilePath, Guard, Intent, NodeKind, Op, Pin, Record, Result, Witness,
+    Work,
 };
 
 use crate::hold::Held;
@@ -107,10 +108,12 @@ fn row_pin(record: &Record, path: &FilePath) -> Option<Pin> {
     record.file(path).and_then(|f| f.pin)
 }
 
-/// The witness of the soft-deleted row that this reap ends: the one of the same pin. A row that
-/// PHP soft-deleted is PHP's to purge.
+/// The witness of the soft-deleted row that this reap ends: the one of the same pin, or one that
+/// lost its node row to a directory of that name. A row that PHP soft-deleted is PHP's to purge.
 fn hidden(record: &Record, path: &FilePath, pin: Option<&Pin>) -> Option<Witness> {
     record.base.as_ref().filter(|b| b.expired)?;
     let file = record.file(path)?;
-    (file.pin.is_some() && file.pin.as_ref() == pin).then_some(file.witness)
+    let is_its = file.pin.is_some() && file.pin.as_ref() == pin;
+    let gave_way = record.node.as_ref().is_some_and(|n| n.kind == NodeKind::Directory);
+    (is_its || gave_way).then_some(file.witness)
 }

@@ -46,6 +46,10 @@ impl FileService {
                 "this metadata handler cannot move a directory in one step; copy and delete it",
             ));
         }
+        if DirPath::from(to.clone()).contains(from) {
+            return Err(not_empty(to));
+        }
+        self.expire_below(from).await?;
         let token = self.inner.entropy.token();
         let mut held = self.hold(&self.rename_intents(from, to, token, true)).await?;
         let plan = match self.check_rename_dir(from, to).await {
@@ -76,8 +80,7 @@ impl FileService {
             Some(Entry::Directory(_)) => {
                 let page = self.inner.metadata.list(&DirPath::from(to.clone()), None, 1).await?;
                 if !page.entries.is_empty() {
-                    let what = format!("`{to}` is a directory with entries");
-                    return Err(Error::new(ErrorKind::NotEmpty, what));
+                    return Err(not_empty(to));
                 }
             }
         }
@@ -274,6 +277,10 @@ impl FileService {
             other => other,
         }
     }
+}
+
+fn not_empty(dir: &FilePath) -> Error {
+    Error::new(ErrorKind::NotEmpty, format!("`{dir}` is a directory with entries"))
 }
 
 fn make_dir(path: &FilePath) -> Op {

@@ -234,7 +234,12 @@ impl Migration {
         let deletes = options.delete_source && !options.dry_run;
         Worker {
             source: Reader::of(&self.source.service),
-            target: Reader::of(&self.target.service),
+            // A migration of the bytes alone leaves the target's rows alone too: they are the source's.
+            target: if options.dry_run || self.halves == Halves::BinaryOnly {
+                Reader::of(&self.target.service)
+            } else {
+                Reader::live(&self.target.service)
+            },
             writer: self.target.service.clone(),
             remover: deletes.then(|| self.source.service.clone()),
             halves: self.halves,

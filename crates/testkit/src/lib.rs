@@ -3,6 +3,7 @@
 pub mod faults;
 pub mod foreign_writer;
 pub mod metadata_suite;
+pub mod model;
 pub mod object_store_suite;
 pub mod sqlite_writer;
 

@@ -3,7 +3,10 @@
 use std::fs;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use ezdfs_core::{Change, Intent, IntentId, IntentState, Op, Timestamp, Token, Work};
 use ezdfs_migrate::{Options, Verify};
+use object_store::ObjectStoreExt as _;
+use sha2::Digest as _;
 
 use crate::support::*;
 
@@ -106,4 +109,57 @@ async fn the_source_is_never_repaired_though_it_is_read_as_a_reader_reads_it() {
     assert_eq!(summary.counts.copied, 1, "{:?}", bench.report());
     assert_eq!(read(&target.service, "images/a.jpg").await, b"replaced in place");
     assert_eq!(rows(&table).await, before);
+}
+
+/// A publisher put its object in place and broke off before its row.
+async fn broken_off(source: &ezdfs_migrate::Side, name: &str, bytes: &str) {
+    let (metadata, binary) = (source.service.metadata(), source.service.binary());
+    let key = binary.key(&path(name)).unwrap();
+    binary.store.put(&key, bytes.to_owned().into()).await.unwrap();
+    let object = binary.head(&key).await.unwrap().unwrap();
+    let token = Token::from_bytes([7; 16]);
+    let intent = Intent {
+        id: IntentId(0),
+        path: path(name),
+        subtree: false,
+        token,
+        owner: "another node".to_owned(),
+        state: IntentState::Held,
+        lease_end: Timestamp::default(),
+        work: Work::Publish {
+            size: object.size,
+            sha256: ezdfs_core::Sha256::from_bytes(sha2::Sha256::digest(bytes).into()),
+            datatype: "image/webp".to_owned(),
+            mtime: Timestamp::from_secs(1_700_000_000),
+            expires: None,
+            pin: object.pin,
+        },
+    };
+    metadata.hold(&[intent], Duration::from_millis(1)).await.unwrap();
+    metadata.apply(Change::new().op(Op::EndHold { token, keep: true })).await.unwrap();
+}
+
+#[tokio::test]
+async fn work_that_broke_off_on_the_source_is_seen_and_left_to_the_source() {
+    for dry_run in [true, false] {
+        let bench = Bench::new();
+        let (from, to) = (bench.local("from"), bench.local("to"));
+        let table = bench.sqlite("from.db").await;
+        let (source, target) = (side("dfs,nfs", &table, &from), side("dfs2,nfs2", &memory(), &to));
+        publish(&source.service, "images/a", "old version").await;
+        broken_off(&source, "images/a", "new version!").await;
+        let state = |table: std::sync::Arc<dyn ezdfs_core::MetadataStore>| async move {
+            (rows(&table).await, table.intents_on(&path("images/a")).await.unwrap())
+        };
+        let before = (state(table.clone()).await, files(&bench.at("from"), true));
+        let options = Options { dry_run, ..bench.options() };
+        let summary = run(&source, &target, &options).await;
+        assert_eq!(summary.counts.copied, 1, "{:?}", bench.report());
+        assert_eq!((state(table.clone()).await, files(&bench.at("from"), true)), before);
+        if !dry_run {
+            assert_eq!(read(&target.service, "images/a").await, b"new version!");
+            let meta = target.service.load(&path("images/a")).await.unwrap();
+            assert_eq!((meta.datatype.as_str(), meta.mtime.secs()), ("image/webp", 1_700_000_000));
+        }
+    }
 }

@@ -1,66 +1,37 @@
-//! `Reader`: a file service that reads as any reader of the store does and writes nothing.
-//!
-//! A reader of the engine may write: it remembers the pins of foreign rows, and reconciles rows
-//! with an object that a foreign writer replaced. A migration must leave its source as it found
-//! it, and a dry run its target too. So writes end in an overlay that holds what a reconciled row
-//! would be, for the file at hand only.
+//! `Overlay`: the rows of a side that is only read.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use ezdfs_core::{
-    Attrs, BaseRow, Change, DirPath, Error, ErrorKind, Figures, FilePath, Hold, Intent,
-    IntentState, MetadataStore, NamePrefix, NewFile, NodeKind, NodeRow, Op, OsEntropy, Page,
-    Progress, Record, Result, ScanPage, Scope, Timestamp, Token, Tombstone,
+    Attrs, BaseRow, Change, DirPath, Figures, FilePath, Hold, Intent, IntentState, MetadataStore,
+    NamePrefix, NewFile, NodeKind, NodeRow, Op, Page, Progress, Record, Result, ScanPage, Scope,
+    Timestamp, Token, Tombstone,
 };
-use ezdfs_engine::{FileService, Parts};
 
-/// A file service without effects.
-#[derive(Debug, Clone)]
-pub(crate) struct Reader {
-    service: FileService,
-    overlay: Arc<Overlay>,
-}
+use super::read_only;
 
-impl Reader {
-    /// Reads what `service` reads.
-    pub(crate) fn of(service: &FileService) -> Self {
-        let overlay =
-            Arc::new(Overlay { rows: service.metadata().clone(), adopted: Mutex::default() });
-        let mut binary = service.binary().clone();
-        // Without it a reconcile moves no bytes to limbo.
-        binary.capabilities.atomic_rename = false;
-        let parts = Parts {
-            metadata: overlay.clone(),
-            binary,
-            clock: service.clock().clone(),
-            entropy: Arc::new(OsEntropy),
-        };
-        Self { service: FileService::new(parts, *service.options()), overlay }
-    }
-
-    /// The service to read with.
-    pub(crate) fn service(&self) -> &FileService {
-        &self.service
-    }
-
-    /// Work on `path` is over.
-    pub(crate) fn forget(&self, path: &FilePath) {
-        self.overlay.adopted().remove(path);
-    }
-}
-
-struct Overlay {
+/// Rows that nobody writes, and what a reconcile would have made of some.
+pub(super) struct Overlay {
     rows: Arc<dyn MetadataStore>,
     /// Rows that a reconcile would have written, of the files in flight.
     adopted: Mutex<HashMap<FilePath, Record>>,
 }
 
 impl Overlay {
-    fn adopted(&self) -> std::sync::MutexGuard<'_, HashMap<FilePath, Record>> {
+    pub(super) fn over(rows: Arc<dyn MetadataStore>) -> Self {
+        Self { rows, adopted: Mutex::default() }
+    }
+
+    /// Drops what was adopted for a file.
+    pub(super) fn forget(&self, path: &FilePath) {
+        self.adopted().remove(path);
+    }
+
+    fn adopted(&self) -> MutexGuard<'_, HashMap<FilePath, Record>> {
         self.adopted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -101,10 +72,6 @@ impl fmt::Debug for Overlay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "read-only {:?}", self.rows)
     }
-}
-
-fn read_only<T>() -> Result<T> {
-    Err(Error::new(ErrorKind::ReadOnly, "this side of the migration is only read"))
 }
 
 #[async_trait]
@@ -171,8 +138,9 @@ impl MetadataStore for Overlay {
                     }
                     self.adopted().insert(path, record);
                 }
-                Op::EndHold { .. } => {}
-                _ => return read_only(),
+                // Of holds that have no row, and of work that stays for the side's own processes.
+                Op::EndHold { .. } | Op::Forget(_) => {}
+                _ => return Err(read_only()),
             }
         }
         Ok(())
@@ -191,11 +159,11 @@ impl MetadataStore for Overlay {
     }
 
     async fn materialise(&self, _limit: u32) -> Result<Progress> {
-        read_only()
+        Err(read_only())
     }
 
     async fn trim_feed(&self, _before: Timestamp) -> Result<u64> {
-        read_only()
+        Err(read_only())
     }
 
     async fn figures(&self) -> Result<Figures> {
