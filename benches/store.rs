@@ -3,6 +3,8 @@
 //! `cargo bench --bench store`; figures and bars are in docs/PERFORMANCE.md. The databases are made
 //! once below `target/bench-data` (a minute or two for the large one) and reused.
 
+#![allow(clippy::expect_used)] // A benchmark has nobody to report an error to.
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;

@@ -173,7 +173,7 @@ fn a_real_tree_survives_kills_is_copied_once_and_answers_byte_for_byte() {
     // Everything is there, byte for byte: the fetched copy, and over HTTP.
     let stored = objects(&home);
     assert_eq!(stored.len(), source.files.len());
-    home.ok(["get", "-r", ".", "fetched"]);
+    home.ok(["get", "-r", "/", "fetched"]);
     assert_eq!(Tree::read(&home.path().join("fetched")).files, source.files);
     every_file_over_http(&home, &source);
 

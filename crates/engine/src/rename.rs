@@ -452,12 +452,13 @@ fn carries_pin(object: &ObjectInfo, file: &FileMeta) -> bool {
     file.pin.is_none() || carries_known_pin(object, file)
 }
 
-/// The store says that nothing was moved.
-fn was_not_moved(kind: ErrorKind) -> bool {
+/// A step that failed for good: nothing was changed by it, nor will be.
+pub(crate) fn was_not_moved(kind: ErrorKind) -> bool {
     is_refusal(kind)
         || matches!(
             kind,
             ErrorKind::NotFound
+                | ErrorKind::AlreadyExists
                 | ErrorKind::NameTooLong
                 | ErrorKind::InvalidPath
                 | ErrorKind::PermissionDenied

@@ -7,7 +7,7 @@ use ezdfs_core::{
 
 use crate::binary::ObjectInfo;
 use crate::hold::Held;
-use crate::rename::{Moved, Renamed, is_refusal, is_version, moved};
+use crate::rename::{Moved, Renamed, is_version, moved, was_not_moved};
 use crate::service::FileService;
 
 /// Objects that are moved at once.
@@ -166,8 +166,8 @@ impl FileService {
             Err(e) => Err(e),
         };
         match moved {
-            // Something foreign is in the way, for good.
-            Err(e) if is_refusal(e.kind()) || e.kind() == ErrorKind::AlreadyExists => {
+            // Something is in the way, for good.
+            Err(e) if was_not_moved(e.kind()) => {
                 for (moved, there) in &done {
                     self.move_back(moved, there, &held).await?;
                 }
@@ -204,7 +204,17 @@ impl FileService {
                 let moved = self.move_once(file, &there).await?;
                 Ok::<_, Error>((moved, there))
             });
-            done.extend(futures::future::try_join_all(moves).await?);
+            // All of them, so that what has moved is known when one of them fails.
+            let mut failed = None;
+            for moved in futures::future::join_all(moves).await {
+                match moved {
+                    Ok(moved) => done.push(moved),
+                    Err(e) => failed = failed.or(Some(e)),
+                }
+            }
+            if let Some(e) = failed {
+                return Err(e);
+            }
         }
     }
 
@@ -273,7 +283,7 @@ impl FileService {
         let most = self.inner.options.rename_dir_max.saturating_mul(GROWN);
         let plan = self.plan(from, to, most).await?;
         match self.move_tree(from, to, plan, held).await {
-            Err(e) if is_refusal(e.kind()) || e.kind() == ErrorKind::AlreadyExists => Ok(()),
+            Err(e) if was_not_moved(e.kind()) => Ok(()),
             other => other,
         }
     }

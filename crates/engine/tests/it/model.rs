@@ -164,15 +164,17 @@ impl Run {
             | Operation::Copy(_, path, _) => path,
             _ => return false,
         };
-        self.world.backend.local && self.in_the_way(target).await
+        let is_dir =
+            matches!(operation, Operation::Rename(from, ..) if self.model.is_directory(from));
+        self.world.backend.local && self.in_the_way(target, is_dir).await
     }
 
-    async fn in_the_way(&self, target: &str) -> bool {
+    async fn in_the_way(&self, target: &str, is_dir: bool) -> bool {
         let is_below = |a: &str, b: &str| a.strip_prefix(b).is_some_and(|r| r.starts_with('/'));
         let objects = self.world.all_objects().await;
         objects.iter().any(|o| {
             let key = o.location.as_ref();
-            is_below(key, target) || is_below(target, key)
+            is_below(key, target) || is_below(target, key) || (is_dir && key == target)
         })
     }
 
@@ -239,7 +241,7 @@ impl Run {
         }
         if let PhpOperation::Create(at, _) | PhpOperation::CreateWithWrongSize(at, _) = operation
             && self.world.backend.local
-            && self.in_the_way(at).await
+            && self.in_the_way(at, false).await
         {
             return;
         }
@@ -374,6 +376,7 @@ impl Run {
         let agrees = match (&seen, &got) {
             (Seen::Bytes(expected) | Seen::BytesOrBusy(expected), Ok(bytes)) => expected == bytes,
             (Seen::Busy | Seen::BytesOrBusy(_), Err(ErrorKind::Busy))
+            | (Seen::Doomed, Err(ErrorKind::Corrupt))
             | (Seen::Missing, Err(ErrorKind::MissingBytes))
             | (Seen::Directory, Err(ErrorKind::IsDirectory))
             | (Seen::Nothing, Err(ErrorKind::NotFound)) => true,
@@ -397,6 +400,10 @@ impl Run {
         // Whether a reap ends a row that PHP wrote depends on what was remembered of its object.
         for gone in self.model.hidden().difference(&found) {
             prop_assert!(self.model.forget_uncertain(gone), "`{}` is not in the trash", gone);
+        }
+        // What is over may be hidden at any time.
+        for early in found.difference(&self.model.hidden()) {
+            prop_assert!(self.model.sweep(early), "`{}` is in the trash", early);
         }
         prop_assert_eq!(found, self.model.hidden(), "trash");
         Ok(())

@@ -74,6 +74,7 @@ impl<R: Rows> Scope<'_, R> {
                     format!("`{path}` is a file, so nothing can be stored below it"),
                 ));
             }
+            self.hide_expired(stored, name).await?;
             if stored.node.is_some() {
                 // The row of a hidden file gives way; a directory gets a number of its own.
                 replaced.push(name.hash());
@@ -85,6 +86,16 @@ impl<R: Rows> Scope<'_, R> {
         }
         if !missing.is_empty() {
             self.rows.put_nodes(&missing).await?;
+        }
+        Ok(())
+    }
+
+    /// A file whose time is over and that the sweep has not hidden yet gives way to a directory.
+    /// Its expiry goes with its node row, so the base row must be hidden now: otherwise the file
+    /// would be back when the directory goes, and PHP would see it all the time.
+    async fn hide_expired(&mut self, stored: &Stored, name: &Name) -> Result<()> {
+        if stored.record(name).base.is_some_and(|b| b.visible()) {
+            self.rows.hide_base(name).await?;
         }
         Ok(())
     }
@@ -116,6 +127,7 @@ impl<R: Rows> Scope<'_, R> {
             return exists("directory");
         }
         self.place_ancestors(&above, &names[1..], &found.rows[1..]).await?;
+        self.hide_expired(old, name).await?;
         if old.node.is_some() {
             self.rows.delete_nodes(&[name.hash()]).await?;
         }

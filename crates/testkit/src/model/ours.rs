@@ -242,6 +242,7 @@ impl Model {
             Seen::Bytes(_) => vec![Ok(())],
             Seen::BytesOrBusy(_) => vec![Ok(()), Err(E::Busy)],
             Seen::Busy => vec![Err(E::Busy)],
+            Seen::Doomed => vec![Err(E::Corrupt)],
             Seen::Missing => vec![Err(E::MissingBytes)],
             Seen::Directory => vec![Err(E::IsDirectory)],
             Seen::Nothing => vec![Err(E::NotFound)],
@@ -366,6 +367,12 @@ impl Model {
         }
     }
 
+    /// The sweep has hidden a file: allowed if its time is over.
+    pub fn sweep(&mut self, path: &str) -> bool {
+        self.expire(path);
+        self.rows.get(path).is_some_and(|r| r.hidden)
+    }
+
     /// Hides a file whose time is over.
     fn expire(&mut self, path: &str) {
         let over = |r: &Row| !r.hidden && r.expires.is_some_and(|at| at <= self.now);
@@ -376,10 +383,11 @@ impl Model {
 
     fn reap(&mut self, reap: &Reap) {
         if let Some(row) = self.rows.get(&reap.path) {
-            let is_its = matches!(row.pin, Pin::Known(id) | Pin::Maybe(id) if id == reap.object);
             if !row.hidden {
                 return;
             }
+            // If it was not certain which object the row named, it may stay or go.
+            let is_its = row.pin == Pin::Known(reap.object);
             if is_its || self.dirs.contains(&reap.path) {
                 self.rows.remove(&reap.path);
             }

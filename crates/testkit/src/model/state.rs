@@ -59,6 +59,8 @@ pub enum Seen {
     BytesOrBusy(Bytes),
     /// "Busy": the bytes changed and the row has not followed.
     Busy,
+    /// "Corrupt": bytes that are to be reaped, under a row that does not fit them.
+    Doomed,
     /// A visible row without bytes.
     Missing,
     /// A directory.
@@ -215,7 +217,9 @@ impl Model {
         let bytes = object.bytes.clone();
         let settled = self.now - object.written >= self.limits.settle;
         let same_size = row.size == size(&bytes);
+        let doomed = self.reaps.iter().any(|r| r.path == path && r.object == object.id);
         match row.pin {
+            _ if doomed && !same_size => Seen::Doomed,
             Pin::Known(id) | Pin::Maybe(id) if id == object.id && same_size => Seen::Bytes(bytes),
             _ if settled => Seen::Bytes(bytes),
             Pin::Unknown if same_size => Seen::Bytes(bytes),
