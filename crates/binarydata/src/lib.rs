@@ -5,14 +5,11 @@
 //! | [`local`] | [`LocalStore`]: plain files on a local disk or NFS, as an `ObjectStore` |
 //! | [`open`] | [`open_url`]: from a URL to a store |
 //! | [`from_objects`] | [`ObjectsMetadata`]: the `default` metadata handler |
-//! | [`bad_entry`] | [`BadEntry`]: what a listing found that cannot be an object |
 
-pub mod bad_entry;
 pub mod from_objects;
 pub mod local;
 pub mod open;
 
-pub use bad_entry::{BadEntries, BadEntry, BadReason};
 pub use from_objects::ObjectsMetadata;
 pub use local::{LocalOptions, LocalStore};
 pub use open::{Opened, file_url, open_url};

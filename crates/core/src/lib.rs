@@ -14,8 +14,10 @@
 //! | [`record`] | rows as stored, and the one rule that turns them into an entry |
 //! | [`intent`] | pending work: publish, rename, delete, reap |
 //! | [`metadata`] | [`MetadataStore`], the seam to the metadata handlers |
+//! | [`bad_entry`] | [`BadEntry`]: what a listing meets that cannot be an object |
 //! | [`capabilities`] | what a binarydata handler can do, and [`SealSlot`] |
 
+pub mod bad_entry;
 pub mod capabilities;
 pub mod digest;
 pub mod entropy;
@@ -28,6 +30,7 @@ pub mod path;
 pub mod record;
 pub mod time;
 
+pub use bad_entry::{BadEntries, BadEntry, BadReason};
 pub use capabilities::{Capabilities, Seal, SealSlot};
 pub use digest::{ETag, Pin, Sha256, Token};
 pub use entropy::{Entropy, OsEntropy, SeededEntropy};

@@ -151,8 +151,7 @@ impl Record {
             mtime: base.mtime,
             expired: base.expired,
             token: node.and_then(|n| n.token),
-            modified: node
-                .map_or(Timestamp::from_secs(base.mtime.saturating_abs()), |n| n.mtime),
+            modified: node.map_or(Timestamp::from_secs(base.mtime.saturating_abs()), |n| n.mtime),
             expires: node.and_then(|n| n.expires),
         })
     }

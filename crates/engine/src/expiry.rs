@@ -14,6 +14,7 @@ impl FileService {
     /// nobody sees them any more, and a rename leaves them behind.
     pub(crate) async fn expire_below(&self, dir: &FilePath) -> Result<()> {
         let dir = DirPath::from(dir.clone());
+        self.materialise().await?;
         let now = self.inner.metadata.now().await?;
         for (path, record) in self.inner.metadata.expired(now, BATCH).await? {
             if dir.contains(&path) {

@@ -11,6 +11,11 @@ use crate::service::FileService;
 /// Rows of one batch.
 const BATCH: u32 = 200;
 
+/// Foreign changes of one transaction.
+const MATERIALISE_AT_ONCE: u32 = 1_000;
+/// Transactions of that size in one round: foreign writers may be faster than it.
+const MATERIALISE_ROUNDS: u32 = 64;
+
 /// What a round did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Maintained {
@@ -29,7 +34,7 @@ pub struct Maintained {
 }
 
 impl FileService {
-    /// One round: recovery, expiry, reaper, memory of ended work, feed.
+    /// One round: recovery, foreign changes, expiry, reaper, memory of ended work, feed.
     ///
     /// # Errors
     /// A database error. A piece of work that fails is counted and does not stop the round.
@@ -39,6 +44,7 @@ impl FileService {
             return Ok(done);
         }
         self.recover(&mut done).await?;
+        self.materialise().await?;
         self.sweep_expired(&mut done).await?;
         self.reap_due(&mut done).await?;
         self.forget_ended(&mut done).await?;
@@ -72,6 +78,17 @@ impl FileService {
                 return Ok(());
             }
         }
+    }
+
+    /// Hears of foreign changes, before anything is decided by what is known of a version: a file
+    /// that PHP has written again in the same second looks like the one before.
+    pub(crate) async fn materialise(&self) -> Result<()> {
+        for _ in 0..MATERIALISE_ROUNDS {
+            if !self.inner.metadata.materialise(MATERIALISE_AT_ONCE).await?.more {
+                break;
+            }
+        }
+        Ok(())
     }
 
     async fn sweep_expired(&self, done: &mut Maintained) -> Result<()> {

@@ -13,8 +13,8 @@ use object_store::{Attributes, GetOptions, ObjectMeta};
 
 use super::ObjectsMetadata;
 use super::derive::{attrs, dir_record, file_record, timestamp};
-use crate::bad_entry::{BadEntries, BadEntry};
 use crate::local::DirEntry;
+use ezdfs_core::{BadEntries, BadEntry};
 
 /// HEAD requests at the same time, for stores whose listings do not show content types.
 const HEADS: usize = 16;

@@ -15,7 +15,7 @@ use super::identity::Identity;
 use super::list::is_own;
 use super::parents;
 use super::resolve::split;
-use crate::bad_entry::BadEntry;
+use ezdfs_core::BadEntry;
 
 /// An entry of a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]

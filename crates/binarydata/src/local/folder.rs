@@ -12,7 +12,7 @@ use super::fault::Fault;
 use super::identity::Identity;
 use super::names::{Kind, names};
 use super::resolve::{DIRECTORY, split};
-use crate::bad_entry::{BadEntry, BadReason};
+use ezdfs_core::{BadEntry, BadReason};
 
 /// How often a status is asked for when NFS answers ESTALE.
 const STALE_TRIES: usize = 3;

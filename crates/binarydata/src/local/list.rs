@@ -15,7 +15,7 @@ use super::blocking;
 use super::disk::Disk;
 use super::fault::{Doing, Fault, STORE};
 use super::folder::{Folder, Visit, link_on_the_way};
-use crate::bad_entry::{BadEntries, BadEntry};
+use ezdfs_core::{BadEntries, BadEntry};
 
 /// Objects per thread hop.
 const BATCH: usize = 256;

@@ -5,7 +5,7 @@
 //! - **Literal names.** A key is a path below the root, byte for byte. Only regular files are
 //!   objects. Symbolic links are never followed, neither in the middle of a key nor at its end:
 //!   for a reader what lies behind one does not exist, a writer gets `PermissionDenied`, and a
-//!   listing reports a [`BadEntry`](crate::BadEntry). A write to a key where a link or a FIFO
+//!   listing reports a [`BadEntry`](ezdfs_core::BadEntry). A write to a key where a link or a FIFO
 //!   stands replaces it, as rename(2) does.
 //! - **Whole versions.** Bytes are written to `.ezdfs/staging` of the same file system, never beside
 //!   the asset, and renamed over the key. With `fsync` a write is durable when it returns.

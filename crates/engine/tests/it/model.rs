@@ -310,7 +310,17 @@ impl Run {
         for at in FILES {
             self.check_file(at).await?;
         }
-        self.check_trash().await
+        self.check_trash().await?;
+        self.let_pins_be_remembered().await;
+        Ok(())
+    }
+
+    /// Readers remember pins in the background: their writes come before this one.
+    async fn let_pins_be_remembered(&self) {
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        self.world.metadata.apply(ezdfs_core::Change::new()).await.unwrap();
     }
 
     /// The directories that listings show.

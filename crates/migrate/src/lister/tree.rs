@@ -1,6 +1,6 @@
 //! `TreeLister`: the objects of a binarydata handler.
 
-use ezdfs_binarydata::BadEntry;
+use ezdfs_core::BadEntry;
 use ezdfs_core::{DirPath, Error, ErrorKind, KeyPrefix, PathError, Result};
 use ezdfs_engine::BinaryStore;
 use futures::stream::{self, BoxStream, StreamExt as _};

@@ -124,7 +124,7 @@ impl Model {
             }
             Operation::MakeDirectory(dir, _) => {
                 self.make_parents(dir);
-                self.dirs.insert(dir.clone());
+                self.make_dir(dir.clone());
             }
             Operation::RemoveDirectory(dir) => drop(self.dirs.remove(dir)),
             Operation::Touch(path, expires) => self.touch(path, *expires),
@@ -294,8 +294,10 @@ impl Model {
         }
         let dirs: Vec<String> = self.dirs.iter().filter(|d| is_below(d, from)).cloned().collect();
         self.remove_dirs(from);
-        self.dirs.extend(dirs.iter().map(|d| there(d)));
-        self.dirs.insert(to.to_owned());
+        for dir in &dirs {
+            self.make_dir(there(dir));
+        }
+        self.make_dir(to.to_owned());
         self.make_parents(to);
     }
 

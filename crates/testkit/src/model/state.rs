@@ -220,7 +220,7 @@ impl Model {
         let doomed = self.reaps.iter().any(|r| r.path == path && r.object == object.id);
         match row.pin {
             _ if doomed && !same_size => Seen::Doomed,
-            Pin::Known(id) | Pin::Maybe(id) if id == object.id && same_size => Seen::Bytes(bytes),
+            Pin::Known(id) if id == object.id && same_size => Seen::Bytes(bytes),
             _ if settled => Seen::Bytes(bytes),
             Pin::Unknown if same_size => Seen::Bytes(bytes),
             Pin::Maybe(_) if same_size => Seen::BytesOrBusy(bytes),
@@ -258,8 +258,16 @@ impl Model {
         let parents: Vec<String> = ancestors(path).map(str::to_owned).collect();
         for parent in parents {
             self.fresh.remove(&parent);
-            self.dirs.insert(parent);
+            self.make_dir(parent);
         }
+    }
+
+    /// A file that stands there is over: it is hidden for good.
+    pub(super) fn make_dir(&mut self, dir: String) {
+        if let Some(row) = self.rows.get_mut(&dir) {
+            row.hidden = true;
+        }
+        self.dirs.insert(dir);
     }
 
     /// Whether a visible file stands above the path.

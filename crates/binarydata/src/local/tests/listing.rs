@@ -10,7 +10,7 @@ use object_store::ObjectStore as _;
 use proptest::prelude::*;
 
 use super::*;
-use crate::bad_entry::{BadEntries, BadEntry, BadReason};
+use ezdfs_core::{BadEntries, BadEntry, BadReason};
 
 /// Every item: a key, or the bad entry.
 async fn items(local: &Local, below: Option<&str>, after: &str) -> Vec<Result<String, BadEntry>> {

@@ -36,7 +36,8 @@ pub enum BadReason {
 
 impl BadEntry {
     /// From raw bytes.
-    pub(crate) fn new(raw: Vec<u8>, reason: BadReason, subtree: bool) -> Self {
+    #[must_use]
+    pub fn new(raw: Vec<u8>, reason: BadReason, subtree: bool) -> Self {
         Self { path: String::from_utf8_lossy(&raw).into_owned(), raw, reason, subtree }
     }
 
@@ -50,7 +51,8 @@ impl BadEntry {
     }
 
     /// As the item of a listing.
-    pub(crate) fn into_error(self, store: &'static str) -> object_store::Error {
+    #[must_use]
+    pub fn into_error(self, store: &'static str) -> object_store::Error {
         object_store::Error::Generic { store, source: Box::new(self) }
     }
 }
@@ -72,7 +74,7 @@ impl fmt::Display for BadEntry {
 
 impl std::error::Error for BadEntry {}
 
-/// What [`object_store::ObjectStore::list_with_delimiter`] found besides objects and prefixes: in
+/// What `ObjectStore::list_with_delimiter` found besides objects and prefixes: in
 /// the extensions of its result, because a `ListResult` has no other place for it. Absent when
 /// there was nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
