@@ -126,7 +126,8 @@ impl FileService {
                 tracing::warn!(error = %e, "deleted bytes are still in place; the reaper takes them away");
                 return;
             }
-            futures::future::join_all(some.iter().map(|(path, one)| self.move_one(path, one))).await;
+            futures::future::join_all(some.iter().map(|(path, one)| self.move_one(path, one)))
+                .await;
         }
     }
 

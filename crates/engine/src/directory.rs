@@ -31,6 +31,8 @@ impl FileService {
     /// [`ezdfs_core::ErrorKind::NotEmpty`], [`ezdfs_core::ErrorKind::NotFound`],
     /// [`ezdfs_core::ErrorKind::NotDirectory`], or a database error.
     pub async fn rmdir(&self, dir: &FilePath) -> Result<()> {
+        // Files whose time is over do not count as entries, but their rows would be left behind.
+        self.expire_below(dir).await?;
         self.change_free(dir, true, Op::RemoveDir(dir.clone())).await
     }
 

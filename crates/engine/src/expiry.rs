@@ -13,6 +13,9 @@ impl FileService {
     /// Hides the files below a directory whose time is over, so that they do not keep it alive:
     /// nobody sees them any more, and a rename leaves them behind.
     pub(crate) async fn expire_below(&self, dir: &FilePath) -> Result<()> {
+        if !self.inner.metadata.is_separate() {
+            return Ok(());
+        }
         let dir = DirPath::from(dir.clone());
         self.materialise().await?;
         let now = self.inner.metadata.now().await?;

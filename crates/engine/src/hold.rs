@@ -120,6 +120,11 @@ impl FileService {
         Ok(())
     }
 
+    /// Whether nobody has taken the paths over; then they are ours for another lease.
+    pub(crate) async fn still_holds(&self, held: &Held) -> Result<bool> {
+        self.inner.metadata.renew(held.token, self.inner.options.lease).await
+    }
+
     /// Gives paths back. With `keep` the row stays for a day, so that an object that arrives late
     /// is recognised.
     pub(crate) async fn release(&self, held: Held, keep: bool) {

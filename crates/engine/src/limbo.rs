@@ -37,9 +37,8 @@ impl FileService {
         let binary = &self.inner.binary;
         let Some(pin) = pin.filter(|_| binary.capabilities.atomic_rename) else { return Ok(()) };
         let key = binary.key(path)?;
-        let carries = |object: Option<crate::ObjectInfo>| {
-            object.is_some_and(|o| o.pin.as_ref() == Some(pin))
-        };
+        let carries =
+            |object: Option<crate::ObjectInfo>| object.is_some_and(|o| o.pin.as_ref() == Some(pin));
         if !carries(binary.head(&key).await?) || !binary.move_new(&key, limbo).await? {
             return Ok(());
         }
@@ -113,8 +112,7 @@ impl FileService {
             }
             let token = self.inner.entropy.token();
             let limbo = binary.limbo_key(token)?;
-            let not_before =
-                self.inner.metadata.now().await?.plus(self.inner.options.delete_grace);
+            let not_before = self.inner.metadata.now().await?.plus(self.inner.options.delete_grace);
             let reap =
                 self.reap_intent(path, token, limbo.to_string(), Some(pin.clone()), not_before);
             let change = Change::new().guard(Guard::Holds(held.token)).op(Op::AddIntent(reap));

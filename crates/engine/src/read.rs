@@ -261,9 +261,8 @@ impl FileService {
             return Ok(false);
         }
         let intents = self.inner.metadata.intents_on(&meta.path).await?;
-        let touched = |i: &ezdfs_core::Intent| {
-            matches!(i.work, Work::Publish { .. } | Work::Rename { .. })
-        };
+        let touched =
+            |i: &ezdfs_core::Intent| matches!(i.work, Work::Publish { .. } | Work::Rename { .. });
         Ok(!intents.iter().any(touched) && !self.changed_since(meta).await?)
     }
 

@@ -4,8 +4,8 @@
 //! before it acts, and forgets the reap row last. Whatever it cannot judge stays.
 
 use ezdfs_core::{
-    BaseRow, Change, ErrorKind, FilePath, Guard, Intent, NodeKind, Op, Pin, Record, Result, Witness,
-    Work,
+    BaseRow, Change, ErrorKind, FilePath, Guard, Intent, NodeKind, Op, Pin, Record, Result,
+    Witness, Work,
 };
 
 use crate::hold::Held;

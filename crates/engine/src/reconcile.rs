@@ -64,10 +64,8 @@ impl FileService {
         if decision != Decision::Leave {
             tracing::info!(%path, ?decision, "reconciled");
         }
-        let is_strange = matches!(
-            decision,
-            Decision::NotSettled | Decision::Compare(_) | Decision::Adopt(_)
-        );
+        let is_strange =
+            matches!(decision, Decision::NotSettled | Decision::Compare(_) | Decision::Adopt(_));
         if (is_missing(&found) || is_strange)
             && let Some((from, to)) = self.late_rename(&found).await?
         {

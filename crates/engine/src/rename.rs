@@ -47,6 +47,9 @@ impl FileService {
     }
 
     async fn rename_file(&self, from: &FilePath, to: &FilePath, overwrite: bool) -> Result<()> {
+        if DirPath::from(to.clone()).contains(from) {
+            return Err(is_directory(to));
+        }
         if !self.inner.metadata.is_separate() {
             self.check_rename(from, to, overwrite).await?;
             let binary = &self.inner.binary;
@@ -159,7 +162,8 @@ impl FileService {
         }
         let object = binary.head(&to_key).await.map_err(|e| {
             // Too late for a refusal: the object has moved.
-            Error::new(ErrorKind::Unavailable, format!("`{to}` is in place unchecked")).with_source(e)
+            Error::new(ErrorKind::Unavailable, format!("`{to}` is in place unchecked"))
+                .with_source(e)
         })?;
         self.moved(source, object).await
     }
@@ -207,6 +211,16 @@ impl FileService {
     /// Undoes the move of a rename whose transaction was refused: something foreign is in the way.
     pub(crate) async fn move_back(&self, moved: &Moved, to: &FilePath, held: &Held) -> Result<()> {
         let binary = &self.inner.binary;
+        let there = self.inner.metadata.record(to).await?;
+        if there.base.as_ref().is_some_and(BaseRow::visible)
+            && there.file(to).is_some_and(|row| {
+                (row.pin.is_some() && row.pin == moved.file.pin)
+                    || (row.token.is_some() && row.token == moved.file.token)
+            })
+        {
+            // Somebody has finished the rename.
+            return Ok(());
+        }
         if !binary.capabilities.atomic_rename {
             self.remove_unnamed(to, moved.file.pin.as_ref(), held).await;
             return Ok(());
@@ -381,10 +395,7 @@ impl FileService {
 
     /// A rename that had lost its hold and may have moved this path's object afterwards, if the
     /// object is where it would be then.
-    pub(crate) async fn late_rename(
-        &self,
-        found: &Found,
-    ) -> Result<Option<(FilePath, FilePath)>> {
+    pub(crate) async fn late_rename(&self, found: &Found) -> Result<Option<(FilePath, FilePath)>> {
         let all = Timestamp::from_nanos(i64::MAX);
         let ended = self.inner.metadata.due(IntentState::Ended, all, ENDED).await?;
         for (from, to) in ended.iter().filter_map(|row| ends_at(row, &found.path)) {

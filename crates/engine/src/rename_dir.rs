@@ -1,9 +1,7 @@
 //! Rename of a directory: every object, then all rows in one transaction, up to `rename_dir_max`
 //! files.
 
-use ezdfs_core::{
-    Change, DirPath, Entry, Error, ErrorKind, FileMeta, FilePath, Guard, Op, Result,
-};
+use ezdfs_core::{Change, DirPath, Entry, Error, ErrorKind, FileMeta, FilePath, Guard, Op, Result};
 
 use crate::binary::ObjectInfo;
 use crate::hold::Held;
@@ -166,8 +164,8 @@ impl FileService {
             Err(e) => Err(e),
         };
         match moved {
-            // Something is in the way, for good.
-            Err(e) if was_not_moved(e.kind()) => {
+            // Something is in the way, for good. While the hold lasts what has moved goes back.
+            Err(e) if was_not_moved(e.kind()) && self.still_holds(&held).await? => {
                 for (moved, there) in &done {
                     self.move_back(moved, there, &held).await?;
                 }
@@ -176,7 +174,7 @@ impl FileService {
             }
             // Another node took the paths over after a pause, and finished the rename. What moved
             // after that moves again with its row.
-            Err(e) if e.kind() == ErrorKind::LostHold => {
+            Err(e) if e.kind() == ErrorKind::LostHold || was_not_moved(e.kind()) => {
                 for (moved, there) in &done {
                     self.end_late_move(moved, there).await?;
                 }
@@ -247,23 +245,23 @@ impl FileService {
     async fn move_once(&self, mut file: FileMeta, to: &FilePath) -> Result<Moved> {
         let binary = &self.inner.binary;
         let there = binary.key(to)?;
-        match binary.head(&binary.key(&file.path)?).await? {
-            Some(object) if file.pin.is_none() && object.size == file.size => {
+        if let Some(object) = binary.head(&binary.key(&file.path)?).await? {
+            if file.pin.is_none() && object.size == file.size {
                 file.pin = object.pin;
             }
-            Some(_) => {}
-            None => {
-                let object = binary.head(&there).await?;
-                // A row without bytes moves all the same, as `mv` would move its name.
-                let is_same = |o: &ObjectInfo| {
-                    is_version(o, &file) || (file.pin.is_none() && o.size == file.size)
-                };
-                let pin = object.filter(is_same).and_then(|o| o.pin);
-                let new = moved(&file, pin);
-                return Ok(Moved { source: file, file: new });
+            match self.move_object(file.clone(), to).await {
+                // Whoever held the paths before has moved it in this very moment.
+                Err(e) if e.kind() == ErrorKind::NotFound => {}
+                other => return other,
             }
         }
-        self.move_object(file, to).await
+        let object = binary.head(&there).await?;
+        // A row without bytes moves all the same, as `mv` would move its name.
+        let is_same =
+            |o: &ObjectInfo| is_version(o, &file) || (file.pin.is_none() && o.size == file.size);
+        let pin = object.filter(is_same).and_then(|o| o.pin);
+        let new = moved(&file, pin);
+        Ok(Moved { source: file, file: new })
     }
 
     /// Finishes an abandoned directory rename; every step of it may have been done already.

@@ -1,8 +1,6 @@
 //! The rule, branch by branch, and what holds for whatever is found.
 
-use ezdfs_core::{
-    Attrs, DirPath, IntentState, Name, NodeKind, NodeRow, Sha256, Timestamp, Token,
-};
+use ezdfs_core::{Attrs, DirPath, IntentState, Name, NodeKind, NodeRow, Sha256, Timestamp, Token};
 use proptest::prelude::*;
 
 use super::*;
@@ -89,12 +87,7 @@ fn its_object() -> ObjectInfo {
 
 /// What PHP puts in its place.
 fn replaced(size: u64, age: i64) -> ObjectInfo {
-    ObjectInfo {
-        pin: Some(pin(9)),
-        size,
-        mtime: Timestamp::from_secs(NOW - age),
-        token: None,
-    }
+    ObjectInfo { pin: Some(pin(9)), size, mtime: Timestamp::from_secs(NOW - age), token: None }
 }
 
 fn publish(n: u8, size: u64, pin: Option<Pin>) -> Intent {
@@ -239,7 +232,9 @@ fn a_directory_is_never_changed() {
     let mut record = none();
     let dir = NodeRow { kind: NodeKind::Directory, ..ours().node.unwrap() };
     record.node = Some(dir);
-    assert!(matches!(record.entry(&path(), Timestamp::from_secs(NOW)), Some(Entry::Directory(d)) if d.path == DirPath::from(path())));
+    assert!(
+        matches!(record.entry(&path(), Timestamp::from_secs(NOW)), Some(Entry::Directory(d)) if d.path == DirPath::from(path()))
+    );
     let arrived = ObjectInfo { token: Some(token(2)), ..replaced(5, 0) };
     assert_eq!(decided(record, arrived, vec![publish(2, 5, None)]), Decision::Leave);
 }
@@ -301,15 +296,17 @@ fn any_record() -> impl Strategy<Value = Record> {
     let visible = prop_oneof![
         Just(ours()),
         Just(foreign_row()),
-        (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(p, t, s, expired)| {
-            let mut record = ours();
-            let node = node(&mut record);
-            node.pin = node.pin.take().filter(|_| p);
-            node.token = node.token.filter(|_| t);
-            node.sha256 = node.sha256.filter(|_| s);
-            node.expires = expired.then(|| Timestamp::from_secs(NOW - 1));
-            record
-        }),
+        (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
+            |(p, t, s, expired)| {
+                let mut record = ours();
+                let node = node(&mut record);
+                node.pin = node.pin.take().filter(|_| p);
+                node.token = node.token.filter(|_| t);
+                node.sha256 = node.sha256.filter(|_| s);
+                node.expires = expired.then(|| Timestamp::from_secs(NOW - 1));
+                record
+            }
+        ),
     ];
     prop_oneof![
         4 => visible.clone(),
@@ -332,8 +329,11 @@ prop_compose! {
 
 fn any_intent() -> impl Strategy<Value = Intent> {
     prop_oneof![
-        (2..4_u8, 2..5_u64, proptest::option::of(2..4_u8))
-            .prop_map(|(n, size, of)| publish(n, size, of.map(pin))),
+        (2..4_u8, 2..5_u64, proptest::option::of(2..4_u8)).prop_map(|(n, size, of)| publish(
+            n,
+            size,
+            of.map(pin)
+        )),
         (1..4_u8).prop_map(reap),
         Just(Intent { work: Work::Repair, ..publish(50, 0, None) }),
         Just(Intent { work: Work::Rename { to: None }, ..publish(51, 0, None) }),

@@ -75,7 +75,10 @@ async fn crash(
         assert!(outcome.is_ok(), "{outcome:?}");
         return false;
     }
-    let context = format!("{backend:?}, call {at} ({:?}), {loss:?} lost, {first:?} first", plan.calls().last());
+    let context = format!(
+        "{backend:?}, call {at} ({:?}), {loss:?} lost, {first:?} first",
+        plan.calls().last()
+    );
     let survivor = world.calm();
     let paths: Vec<_> = before.keys().chain(after.keys()).map(|p| path(p)).collect();
 
@@ -107,7 +110,10 @@ async fn crash(
         assert!(now == *before || now == *after, "{context}: neither old nor new: {now:?}");
     } else {
         for (path, bytes) in &now {
-            assert!(before.get(path) == Some(bytes) || after.get(path) == Some(bytes), "{context}: {path}");
+            assert!(
+                before.get(path) == Some(bytes) || after.get(path) == Some(bytes),
+                "{context}: {path}"
+            );
         }
         assert!(after.keys().all(|p| now.contains_key(p)), "{context}: {now:?}");
     }
@@ -138,7 +144,10 @@ async fn crash(
 
 fn assert_version(context: &str, path: &str, bytes: &[u8], before: &Files, after: &Files) {
     let is = |files: &Files| files.get(path).is_some_and(|(b, _)| b == bytes);
-    assert!(is(before) || is(after), "{context}: {path} has bytes that were never published: {bytes:?}");
+    assert!(
+        is(before) || is(after),
+        "{context}: {path} has bytes that were never published: {bytes:?}"
+    );
 }
 
 fn case(setup: Run, run: Run) -> Case {

@@ -7,12 +7,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use ezdfs_core::{Clock as _, Error, ErrorKind};
 use ezdfs_engine::{Options, Precondition, PublishOptions};
-use ezdfs_testkit::faults::{Plan, When};
+use ezdfs_testkit::faults::{Loss, Plan, When};
 use futures::future::BoxFuture;
 
 use crate::world::{
-    Backend, MEMORY, MEMORY_LOCAL, PREFIX, Run, SECOND, SQLITE_LOCAL, World, is_retryable,
-    options, path, put, put_with, read, run,
+    Backend, MEMORY, MEMORY_LOCAL, PREFIX, Run, SECOND, SQLITE_LOCAL, World, is_retryable, options,
+    path, put, put_with, read, run,
 };
 
 /// What PHP does.
@@ -22,9 +22,8 @@ const CREATE: Php = |w| Box::pin(w.php_create("d/a", "by PHP"));
 const CREATE_SAME_SIZE: Php = |w| Box::pin(w.php_create("d/a", "PHP"));
 const DELETE: Php = |w| Box::pin(w.php_delete("d/a"));
 const REPLACE_BYTES: Php = |w| Box::pin(w.php_object("d/a", "by PHP"));
-const SOFT_DELETE: Php = |w| {
-    Box::pin(async move { w.foreign.soft_delete(&format!("{PREFIX}/d/a")).await })
-};
+const SOFT_DELETE: Php =
+    |w| Box::pin(async move { w.foreign.soft_delete(&format!("{PREFIX}/d/a")).await });
 
 /// What may be read of `d/a` and `d/b` in the end.
 const KNOWN: [&str; 5] = ["old", "of A", "by PHP", "PHP", "target"];
@@ -63,7 +62,11 @@ async fn settled(world: &World, context: &str, missing: bool) -> Vec<(String, By
                 }
                 Err(e) if e.kind() == ErrorKind::MissingBytes && missing => {}
                 Err(e) => {
-                    assert!(is_retryable(&e) && round < 2, "{context}: {one}: {e} ({:?})", e.kind());
+                    assert!(
+                        is_retryable(&e) && round < 2,
+                        "{context}: {one}: {e} ({:?})",
+                        e.kind()
+                    );
                 }
             }
         }
@@ -88,7 +91,8 @@ async fn check(backend: Backend, setup: Run, ours: Run) {
             for at in 1.. {
                 let run = interrupted(backend, options(), setup, ours, php, at, when).await;
                 let Some((world, outcome, calls)) = run else { break };
-                let context = format!("{backend:?}: PHP's {name} {when:?} call {at}: {outcome:?} {calls:?}");
+                let context =
+                    format!("{backend:?}: PHP's {name} {when:?} call {at}: {outcome:?} {calls:?}");
                 // Bytes that PHP itself took away, or that we moved under its hands, are missing:
                 // P2 excepts a PHP node that writes the same path at the same time.
                 let files = settled(&world, &context, true).await;
@@ -149,7 +153,8 @@ async fn maintenance_spares_php(backend: Backend, options: Options, setup: Run) 
                 let Some((world, outcome, calls)) = run else { break };
                 let context = format!("{backend:?}: {bytes} {when:?} call {at}: {calls:?}");
                 let call = calls[usize::try_from(at).unwrap() - 1];
-                let in_the_gap = matches!((when, call), (When::Before, "delete") | (When::After, "head"));
+                let in_the_gap =
+                    matches!((when, call), (When::Before, "delete") | (When::After, "head"));
                 if in_the_gap && !backend.local {
                     // One round trip between HEAD and DELETE, as PHP's own, where deletes cannot
                     // be conditional.
@@ -221,7 +226,8 @@ async fn a_row_that_php_revives_keeps_its_bytes() {
         let hash = ezdfs_core::Name::from_row(&format!("{PREFIX}/d/a")).hash();
         let mut row = world.foreign.get(hash).await.unwrap();
         assert!(row.base.expired && row.base.mtime < 0);
-        row.base = ezdfs_core::BaseRow { mtime: world.clock.now().secs() + 5, expired: false, ..row.base };
+        row.base =
+            ezdfs_core::BaseRow { mtime: world.clock.now().secs() + 5, expired: false, ..row.base };
         world.foreign.set(hash, &row).await;
         assert_eq!(read(&service, &path("d/a")).await.unwrap(), "old");
         // Somebody repairs the path for another reason.
@@ -265,5 +271,90 @@ async fn missing_bytes_are_said_to_be_missing() {
         service.delete(&path("d/a"), &Precondition::None).await.unwrap();
         world.clean_up(&service).await;
         world.assert_no_leftovers("missing").await;
+    }
+}
+
+/// Which call of a delete moves the bytes away, among all calls and among those that change
+/// something.
+const MOVES_AWAY: (u64, u64) = (5, 3);
+
+/// A deleter moves what PHP has just created to limbo, instead of the bytes it wanted, and dies
+/// before it can move them back.
+async fn moved_away_by_mistake() -> World {
+    let world = Arc::new(World::new(MEMORY_LOCAL, options()).await);
+    put(&world.calm(), "d/a", "old").await.unwrap();
+    let meanwhile = {
+        let world = world.clone();
+        async move { world.php_create("d/a", "by PHP").await }
+    };
+    let plan = Plan::interrupt_at(MOVES_AWAY.0, When::Before, meanwhile)
+        .and_crash_at(MOVES_AWAY.1, Loss::Reply);
+    let deleter = world.node(&plan);
+    deleter.delete(&path("d/a"), &Precondition::None).await.unwrap();
+    assert_eq!(plan.calls()[..5], ["hold", "record", "apply", "head", "rename"]);
+    drop((deleter, plan));
+    let key = world.all_objects().await.remove(0).location.to_string();
+    assert!(key.starts_with(".ezdfs/limbo/"), "{key}");
+    Arc::into_inner(world).unwrap()
+}
+
+#[tokio::test]
+async fn a_reader_brings_back_what_a_dying_deleter_moved_to_limbo_by_mistake() {
+    let world = moved_away_by_mistake().await;
+    world.outlast_lease();
+    assert_eq!(read(&world.calm(), &path("d/a")).await.unwrap(), "by PHP");
+    world.clean_up(&world.calm()).await;
+    assert_eq!(read(&world.calm(), &path("d/a")).await.unwrap(), "by PHP");
+    world.assert_no_leftovers("brought back").await;
+}
+
+#[tokio::test]
+async fn the_reaper_brings_back_what_a_dying_deleter_moved_to_limbo_by_mistake() {
+    let world = moved_away_by_mistake().await;
+    world.clean_up(&world.calm()).await;
+    assert_eq!(read(&world.calm(), &path("d/a")).await.unwrap(), "by PHP");
+    world.assert_no_leftovers("brought back").await;
+}
+
+#[tokio::test]
+async fn the_reaper_drops_what_was_moved_to_limbo_by_mistake_and_replaced_since() {
+    let world = moved_away_by_mistake().await;
+    world.outlast_lease();
+    put(&world.calm(), "d/a", "new").await.unwrap();
+    world.clean_up(&world.calm()).await;
+    assert_eq!(read(&world.calm(), &path("d/a")).await.unwrap(), "new");
+    world.assert_no_leftovers("replaced").await;
+}
+
+#[tokio::test]
+async fn a_late_rename_of_a_dead_node_is_finished_by_a_reader() {
+    for first in ["d/a", "d/b"] {
+        let world = Arc::new(World::new(MEMORY_LOCAL, options()).await);
+        put(&world.calm(), "d/a", "old").await.unwrap();
+        let meanwhile = {
+            let world = world.clone();
+            async move {
+                world.outlast_lease();
+                put(&world.calm(), "d/a", "source").await.unwrap();
+                put(&world.calm(), "d/b", "target").await.unwrap();
+            }
+        };
+        // The move is the 7th call, and the second that changes something.
+        let plan = Plan::interrupt_at(7, When::Before, meanwhile).and_crash_at(2, Loss::Reply);
+        let renamer = world.node(&plan);
+        renamer.rename(&path("d/a"), &path("d/b"), true).await.unwrap_err();
+        assert_eq!(plan.calls()[6], "rename");
+        // The bytes of `d/a` lie at `d/b`, and both rows describe what was there before.
+        let reader = world.calm();
+        world.outlast_lease();
+        let other = if first == "d/a" { "d/b" } else { "d/a" };
+        for at in [first, other] {
+            match read(&reader, &path(at)).await {
+                Ok(bytes) => assert_eq!((at, &bytes[..]), ("d/b", &b"source"[..])),
+                Err(e) => assert_eq!((at, e.kind()), ("d/a", ErrorKind::NotFound), "{e}"),
+            }
+        }
+        world.clean_up(&reader).await;
+        world.assert_no_leftovers("late rename").await;
     }
 }

@@ -101,8 +101,10 @@ struct Run {
 
 impl Run {
     async fn new(backend: Backend, trash: bool) -> Self {
-        let options =
-            Options { trash: std::time::Duration::from_secs(if trash { 600 } else { 0 }), ..options() };
+        let options = Options {
+            trash: std::time::Duration::from_secs(if trash { 600 } else { 0 }),
+            ..options()
+        };
         let world = World::new(backend, options).await;
         let service = world.calm();
         let seconds = |d: std::time::Duration| i64::try_from(d.as_secs()).unwrap();
@@ -467,7 +469,7 @@ fn agrees(backend: Backend, default: u32, longest: usize) {
 
 #[test]
 fn every_step_agrees_with_the_model() {
-    agrees(MEMORY, 600, 30);
+    agrees(MEMORY, 500, 30);
 }
 
 #[test]

@@ -51,12 +51,16 @@ async fn check(backend: Backend, setup: Run, a: Run, late: &[Run], others: &[(&s
         for pause in [Pause::Short, Pause::Long] {
             for when in [When::Before, When::After] {
                 for at in 1.. {
-                    let context = format!("{backend:?}: {pause:?} pause {when:?} call {at}, then {name}");
-                    let Some(run) = interleave(backend, setup, a, *b, at, when, pause, &context).await else {
+                    let context =
+                        format!("{backend:?}: {pause:?} pause {when:?} call {at}, then {name}");
+                    let Some(run) =
+                        interleave(backend, setup, a, *b, at, when, pause, &context).await
+                    else {
                         break;
                     };
                     paused += 1;
-                    let context = format!("{context}; calls {:?}; A: {:?}, B: {:?}", run.calls, run.a, run.b);
+                    let context =
+                        format!("{context}; calls {:?}; A: {:?}, B: {:?}", run.calls, run.a, run.b);
                     let allowed: &[&Files] = match (&run.a, &run.b) {
                         (Ok(()), Ok(())) => &[&a_then_b, &b_then_a],
                         // What was not acknowledged may have taken place all the same.
@@ -67,7 +71,11 @@ async fn check(backend: Backend, setup: Run, a: Run, late: &[Run], others: &[(&s
                     if pause == Pause::Long && run.a.is_err() && too_late.contains(&run.files) {
                         continue;
                     }
-                    assert!(allowed.contains(&&run.files), "{context}: {:#?}\nnot in {allowed:#?}", run.files);
+                    assert!(
+                        allowed.contains(&&run.files),
+                        "{context}: {:#?}\nnot in {allowed:#?}",
+                        run.files
+                    );
                 }
             }
         }
@@ -117,7 +125,12 @@ async fn interleave(
     for one in world.visible().await {
         match read(&reader, &one).await {
             Ok(_) => {}
-            Err(e) => assert!(is_retryable(&e), "{context}: {one}: {e} ({:?}) {:?}", e.kind(), plan.calls()),
+            Err(e) => assert!(
+                is_retryable(&e),
+                "{context}: {one}: {e} ({:?}) {:?}",
+                e.kind(),
+                plan.calls()
+            ),
         }
     }
     world.clock.advance(10 * SECOND);
@@ -127,7 +140,12 @@ async fn interleave(
             Ok(bytes) => drop(files.insert(one.to_string(), (bytes, None))),
             Err(e) => {
                 let gone = e.kind() == ErrorKind::NotFound;
-                assert!(gone, "{context}: {one}: {e} ({:?}) {:?} A: {outcome:?}", e.kind(), plan.calls());
+                assert!(
+                    gone,
+                    "{context}: {one}: {e} ({:?}) {:?} A: {outcome:?}",
+                    e.kind(),
+                    plan.calls()
+                );
             }
         }
     }
@@ -143,33 +161,49 @@ async fn interleave(
 }
 
 const PUBLISH: (&str, Run) = ("a publish", run!(|s, _w| put(s, "d/a", "of B").await?));
-const CREATE: (&str, Run) = ("an exclusive create", run!(|s, _w| {
-    let options = PublishOptions { precondition: Precondition::Absent, ..PublishOptions::default() };
-    put_with(s, "d/a", "created by B", options).await?
-}));
+const CREATE: (&str, Run) = (
+    "an exclusive create",
+    run!(|s, _w| {
+        let options =
+            PublishOptions { precondition: Precondition::Absent, ..PublishOptions::default() };
+        put_with(s, "d/a", "created by B", options).await?
+    }),
+);
 const DELETE: (&str, Run) =
     ("a delete", run!(|s, _w| s.delete(&path("d/a"), &Precondition::None).await?));
-const DELETE_AND_PUBLISH: (&str, Run) = ("a delete and a publish", run!(|s, _w| {
-    s.delete(&path("d/a"), &Precondition::None).await?;
-    put(s, "d/a", "of B").await?
-}));
+const DELETE_AND_PUBLISH: (&str, Run) = (
+    "a delete and a publish",
+    run!(|s, _w| {
+        s.delete(&path("d/a"), &Precondition::None).await?;
+        put(s, "d/a", "of B").await?
+    }),
+);
 const RENAME_AWAY: (&str, Run) =
     ("a rename away", run!(|s, _w| s.rename(&path("d/a"), &path("d/c"), true).await?));
 const PUBLISH_TARGET: (&str, Run) =
     ("a publish of the target", run!(|s, _w| put(s, "d/b", "B's target").await?));
-const PUBLISH_BOTH: (&str, Run) = ("a publish of both ends", run!(|s, _w| {
-    put(s, "d/a", "B's source").await?;
-    put(s, "d/b", "B's target").await?
-}));
-const DELETE_DIR: (&str, Run) = ("a directory delete", run!(|s, _w| s.delete_dir(&path("d"), |_| ()).await?));
-const READ: (&str, Run) = ("a read", run!(|s, _w| {
-    for at in ["d/a", "d/b"] {
-        match read(s, &path(at)).await {
-            Ok(bytes) => assert!(["old", "of A", "target"].contains(&std::str::from_utf8(&bytes).unwrap())),
-            Err(e) => assert!(is_retryable(&e), "{at}: {e} ({:?})", e.kind()),
+const PUBLISH_BOTH: (&str, Run) = (
+    "a publish of both ends",
+    run!(|s, _w| {
+        put(s, "d/a", "B's source").await?;
+        put(s, "d/b", "B's target").await?
+    }),
+);
+const DELETE_DIR: (&str, Run) =
+    ("a directory delete", run!(|s, _w| s.delete_dir(&path("d"), |_| ()).await?));
+const READ: (&str, Run) = (
+    "a read",
+    run!(|s, _w| {
+        for at in ["d/a", "d/b"] {
+            match read(s, &path(at)).await {
+                Ok(bytes) => assert!(
+                    ["old", "of A", "target"].contains(&std::str::from_utf8(&bytes).unwrap())
+                ),
+                Err(e) => assert!(is_retryable(&e), "{at}: {e} ({:?})", e.kind()),
+            }
         }
-    }
-}));
+    }),
+);
 
 macro_rules! cases {
     ($($name:ident: $setup:expr, $a:expr, late [$($late:expr),*], [$($b:expr),*];)*) => {
@@ -243,7 +277,8 @@ async fn a_publisher_that_paused_on_the_embedded_default() {
 #[tokio::test]
 async fn two_exclusive_creates_have_one_winner_even_if_one_paused() {
     let exclusive: Run = run!(|s, _w| {
-        let options = PublishOptions { precondition: Precondition::Absent, ..PublishOptions::default() };
+        let options =
+            PublishOptions { precondition: Precondition::Absent, ..PublishOptions::default() };
         put_with(s, "d/a", "created by A", options).await?
     });
     let setup: Run = run!(|s, _w| ());
@@ -252,11 +287,14 @@ async fn two_exclusive_creates_have_one_winner_even_if_one_paused() {
             for when in [When::Before, When::After] {
                 for at in 1.. {
                     let context = format!("{backend:?} {pause:?} {when:?} {at}");
-                    let run = interleave(backend, setup, exclusive, CREATE.1, at, when, pause, &context).await;
+                    let run =
+                        interleave(backend, setup, exclusive, CREATE.1, at, when, pause, &context)
+                            .await;
                     let Some(run) = run else { break };
                     assert!(
                         !(run.a.is_ok() && run.b.is_ok()),
-                        "{context}: both creates succeeded; calls {:?}", run.calls
+                        "{context}: both creates succeeded; calls {:?}",
+                        run.calls
                     );
                 }
             }

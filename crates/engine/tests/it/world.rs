@@ -44,8 +44,7 @@ pub(crate) const SQLITE_LOCAL: Backend = Backend { sqlite: true, local: true };
 pub(crate) type Files = BTreeMap<String, (Bytes, Option<Timestamp>)>;
 
 /// An operation, as one function for every test that does something to it.
-pub(crate) type Run =
-    for<'a> fn(&'a FileService, &'a World) -> BoxFuture<'a, Result<(), Error>>;
+pub(crate) type Run = for<'a> fn(&'a FileService, &'a World) -> BoxFuture<'a, Result<(), Error>>;
 
 /// Makes a [`Run`] of an expression.
 macro_rules! run {
@@ -158,8 +157,7 @@ impl World {
         let mut visible = Vec::new();
         let mut after = None;
         loop {
-            let page =
-                self.metadata.scan(&DirPath::root(), after.as_deref(), 1000).await.unwrap();
+            let page = self.metadata.scan(&DirPath::root(), after.as_deref(), 1000).await.unwrap();
             for (path, record) in page.rows.into_iter().flatten() {
                 if matches!(record.entry(&path, now), Some(ezdfs_core::Entry::File(_))) {
                     visible.push(path);

@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ezdfs_core::{
-    Change, DirPath, Error, ErrorKind, Figures, FilePath, Hold, Intent, IntentState,
-    MetadataStore, NamePrefix, Page, Progress, Record, Result, ScanPage, Timestamp, Token,
-    Tombstone,
+    Change, DirPath, Error, ErrorKind, Figures, FilePath, Hold, Intent, IntentState, MetadataStore,
+    NamePrefix, Page, Progress, Record, Result, ScanPage, Timestamp, Token, Tombstone,
 };
 
 use super::plan::Plan;

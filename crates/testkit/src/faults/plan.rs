@@ -78,6 +78,13 @@ impl Plan {
         plan
     }
 
+    /// The process also dies, as with [`Plan::crash_at`].
+    #[must_use]
+    pub fn and_crash_at(self, at: u64, loss: Loss) -> Self {
+        self.lock().crash = Some((at, loss));
+        self
+    }
+
     /// Whether crash or pause took place.
     #[must_use]
     pub fn fired(&self) -> bool {
@@ -144,7 +151,6 @@ impl Plan {
         answer
     }
 
-    #[expect(clippy::type_complexity, reason = "used once")]
     fn begin(
         &self,
         name: &'static str,

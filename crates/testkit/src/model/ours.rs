@@ -53,7 +53,8 @@ impl Model {
     /// What it should have been.
     pub fn ours(&mut self, operation: &Operation, outcome: Outcome) -> Result<(), String> {
         let expected = self.expected(operation);
-        let unheard = outcome.is_err() && self.without_fresh().expected(operation).contains(&outcome);
+        let unheard =
+            outcome.is_err() && self.without_fresh().expected(operation).contains(&outcome);
         if !expected.contains(&outcome) && !unheard {
             return Err(format!("{operation:?} ended in {outcome:?}, expected {expected:?}"));
         }
@@ -72,13 +73,23 @@ impl Model {
     fn expected(&self, operation: &Operation) -> Vec<Outcome> {
         match operation {
             Operation::Publish { path, .. } => vec![self.publishes(path, |_| Ok(()))],
-            Operation::Create(path, _) => vec![self.publishes(path, |exists| {
-                if exists { Err(E::PreconditionFailed) } else { Ok(()) }
-            })],
+            Operation::Create(path, _) => {
+                vec![self.publishes(
+                    path,
+                    |exists| {
+                        if exists { Err(E::PreconditionFailed) } else { Ok(()) }
+                    },
+                )]
+            }
             // Without a file there is no tag to compare.
-            Operation::Replace(path, _) => vec![self.publishes(path, |exists| {
-                if exists { Ok(()) } else { Err(E::PreconditionFailed) }
-            })],
+            Operation::Replace(path, _) => {
+                vec![self.publishes(
+                    path,
+                    |exists| {
+                        if exists { Ok(()) } else { Err(E::PreconditionFailed) }
+                    },
+                )]
+            }
             Operation::Delete(path) => vec![self.is_file(path)],
             Operation::DeleteDirectory(dir) => vec![self.is_dir(dir)],
             Operation::Rename(from, to, overwrite) => self.renames(from, to, *overwrite),
@@ -362,7 +373,8 @@ impl Model {
             self.expire(&path);
         }
         let now = self.now;
-        let (due, waiting) = std::mem::take(&mut self.reaps).into_iter().partition(|r| r.due <= now);
+        let (due, waiting) =
+            std::mem::take(&mut self.reaps).into_iter().partition(|r| r.due <= now);
         self.reaps = waiting;
         for reap in due {
             self.reap(&reap);
