@@ -16,6 +16,7 @@
 //! | [`reconcile`], [`decide`] | the repair function, and its rule as a pure function |
 //! | [`delete`], [`delete_dir`], [`limbo`], [`reap`] | deletes, and when bytes go |
 //! | [`rename`], [`rename_dir`], [`copy`] | moves and copies |
+//! | [`rename_broken`] | renames that broke in the middle or came late |
 //! | [`directory`], [`touch`], [`trash`], [`expiry`] | directories, attributes, soft delete, expiry |
 //! | [`maintenance`] | recovery, reaper, expiry sweep and clean-up, once |
 //! | [`mtime`], [`precondition`], [`media`], [`owner`] | small rules |
@@ -39,6 +40,7 @@ pub mod read;
 pub mod reap;
 pub mod reconcile;
 pub mod rename;
+pub mod rename_broken;
 pub mod rename_dir;
 pub mod service;
 pub mod touch;

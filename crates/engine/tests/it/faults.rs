@@ -1,5 +1,5 @@
-//! A crash at every call that changes something, in every operation, on every pair of handlers:
-//! after a restart each file is whole and either old or new (P1, P2), acknowledged work is
+//! A crash, or one failing call, at every call that changes something, in every operation, on every
+//! pair of handlers: after a restart each file is whole and either old or new (P1, P2), acknowledged work is
 //! visible, nothing stays blocked, no bytes of a visible row are lost and nothing is left over
 //! (P6).
 
@@ -41,9 +41,14 @@ async fn check(backend: Backend, case: Case) {
 
     let mut points = 0;
     for loss in [Loss::Call, Loss::Reply] {
-        for first in [First::Readers, First::Maintenance] {
+        let faults: [(fn(u64, Loss) -> Plan, First); 3] = [
+            (Plan::crash_at, First::Readers),
+            (Plan::crash_at, First::Maintenance),
+            (Plan::fail_at, First::Readers),
+        ];
+        for (plan, first) in faults {
             let mut at = 1;
-            while crash(backend, &case, at, loss, first, &before, &after).await {
+            while fault(backend, &case, plan(at, loss), at, loss, first, &before, &after).await {
                 at += 1;
             }
             points += at - 1;
@@ -59,9 +64,11 @@ async fn prepare(backend: Backend, case: &Case) -> World {
 }
 
 /// One run; `false` when the operation has no such call.
-async fn crash(
+#[expect(clippy::too_many_arguments, reason = "the dimensions of one table")]
+async fn fault(
     backend: Backend,
     case: &Case,
+    plan: Plan,
     at: u64,
     loss: Loss,
     first: First,
@@ -69,7 +76,6 @@ async fn crash(
     after: &Files,
 ) -> bool {
     let world = prepare(backend, case).await;
-    let plan = Plan::crash_at(at, loss);
     let outcome = (case.run)(&world.node(&plan), &world).await;
     if !plan.fired() {
         assert!(outcome.is_ok(), "{outcome:?}");

@@ -358,3 +358,33 @@ async fn a_late_rename_of_a_dead_node_is_finished_by_a_reader() {
         world.assert_no_leftovers("late rename").await;
     }
 }
+
+#[tokio::test]
+async fn a_foreign_row_is_never_served_with_the_bytes_of_a_publish_under_way() {
+    for backend in [MEMORY, MEMORY_LOCAL] {
+        for crashed in [false, true] {
+            let world = Arc::new(World::new(backend, options()).await);
+            // Nobody has read it, so its pin is unknown, and the new version has the same size.
+            world.php_create("d/a", "PHP").await;
+            let look = {
+                let world = world.clone();
+                async move {
+                    let e = read(&world.calm(), &path("d/a")).await.unwrap_err();
+                    assert_eq!(e.kind(), ErrorKind::Busy, "{e}");
+                }
+            };
+            let plan = if crashed {
+                Plan::crash_at(4, Loss::Reply)
+            } else {
+                Plan::interrupt_at(6, When::After, look)
+            };
+            let done = put(&world.node(&plan), "d/a", "our").await;
+            assert_eq!(done.is_err(), crashed);
+            assert_eq!(plan.calls()[5], "complete", "{:?}", plan.calls());
+            world.outlast_lease();
+            let (meta, body) = world.calm().open_whole(&path("d/a")).await.unwrap();
+            assert!(meta.token.is_some(), "bytes of ours under a row of PHP");
+            assert_eq!(crate::world::collect(body).await.unwrap(), "our");
+        }
+    }
+}

@@ -469,12 +469,12 @@ fn agrees(backend: Backend, default: u32, longest: usize) {
 
 #[test]
 fn every_step_agrees_with_the_model() {
-    agrees(MEMORY, 500, 30);
+    agrees(MEMORY, 400, 30);
 }
 
 #[test]
 fn every_step_agrees_with_the_model_on_local_files() {
-    agrees(MEMORY_LOCAL, 150, 30);
+    agrees(MEMORY_LOCAL, 120, 30);
 }
 
 #[test]

@@ -281,7 +281,7 @@ async fn two_exclusive_creates_have_one_winner_even_if_one_paused() {
             PublishOptions { precondition: Precondition::Absent, ..PublishOptions::default() };
         put_with(s, "d/a", "created by A", options).await?
     });
-    let setup: Run = run!(|s, _w| ());
+    let setup: Run = run!(|s, _w| put(s, "d/other", "other").await?);
     for backend in [MEMORY, MEMORY_LOCAL] {
         for pause in [Pause::Short, Pause::Long] {
             for when in [When::Before, When::After] {

@@ -21,6 +21,9 @@ const OPEN_TRIES: u32 = 40;
 const BUSY_PAUSE: Duration = Duration::from_millis(100);
 /// How long a read waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Page cache of one connection, in KiB (negative by SQLite's convention): the inner pages of every
+/// index of a table of some million rows stay in it, so that a look-up reads leaves only.
+const CACHE_SIZE: &str = "-8192";
 /// Rows that travel to the reader at once: a page of a directory is read without waiting.
 const ROW_BUFFER: usize = 1024;
 /// Page caches, in KiB when negative (sqlite.org/pragma.html#pragma_cache_size). Hashes are
@@ -78,6 +81,7 @@ pub(super) fn readers(file: &Path, options: &SqliteOptions) -> SqlitePool {
     let connect = SqliteConnectOptions::new()
         .filename(file)
         .read_only(true)
+        .pragma("cache_size", CACHE_SIZE)
         .busy_timeout(options.busy_timeout)
         .pragma("cache_size", READER_CACHE)
         .row_buffer_size(ROW_BUFFER)

@@ -41,6 +41,8 @@ struct State {
     /// Every call by name, in order.
     calls: Vec<&'static str>,
     crash: Option<(u64, Loss)>,
+    /// The process survives the failing call.
+    survives: bool,
     interrupt: Option<(u64, When, BoxFuture<'static, ()>)>,
     fired: bool,
 }
@@ -63,6 +65,14 @@ impl Plan {
     pub fn crash_at(at: u64, loss: Loss) -> Self {
         let plan = Self::default();
         plan.lock().crash = Some((at, loss));
+        plan
+    }
+
+    /// One call fails, the `at`-th (from 1) that changes something, and the process goes on.
+    #[must_use]
+    pub fn fail_at(at: u64, loss: Loss) -> Self {
+        let plan = Self::crash_at(at, loss);
+        plan.lock().survives = true;
         plan
     }
 
@@ -165,7 +175,7 @@ impl Plan {
             state.interrupt.as_ref().is_some_and(|(at, ..)| usize::try_from(*at) == Ok(calls));
         let interrupt = if is_here { state.interrupt.take() } else { None };
         state.fired |= crash.is_some() || interrupt.is_some();
-        if crash.is_some() {
+        if crash.is_some() && !state.survives {
             self.0.dead.store(true, Ordering::SeqCst);
         }
         (crash.map(|(_, loss)| loss), interrupt.map(|(_, when, action)| (when, action)))
