@@ -4,12 +4,15 @@
 use std::collections::HashSet;
 
 use ezdfs_core::{Change, Intent, IntentState, Op, Result, Work};
+use futures::StreamExt as _;
 
 use crate::reap::Reaped;
 use crate::service::FileService;
 
 /// Rows of one batch.
 const BATCH: u32 = 200;
+/// Reaps under way at once: their small transactions share commits.
+const REAPS_AT_ONCE: usize = 16;
 
 /// Foreign changes of one transaction.
 const MATERIALISE_AT_ONCE: u32 = 1_000;
@@ -115,16 +118,26 @@ impl FileService {
             // Reaps that cannot be carried out now must not hide those behind them.
             let limit = u32::try_from(tried.len()).unwrap_or(u32::MAX).saturating_add(BATCH);
             let due = self.inner.metadata.due(IntentState::Queued, now, limit).await?;
-            let fresh: Vec<_> = due.into_iter().filter(|i| !tried.contains(&i.id)).collect();
+            // One reap of a path at once: they would wait for each other.
+            let mut paths = HashSet::new();
+            let fresh: Vec<_> = due
+                .into_iter()
+                .filter(|i| !tried.contains(&i.id) && paths.insert(i.path.clone()))
+                .collect();
             if fresh.is_empty() {
                 return Ok(());
             }
-            for intent in &fresh {
-                let reaped = self.reap(intent).await;
+            let mut reaps = futures::stream::iter(fresh)
+                .map(|intent| async move {
+                    let reaped = self.reap(&intent).await;
+                    (intent, reaped)
+                })
+                .buffer_unordered(REAPS_AT_ONCE);
+            while let Some((intent, reaped)) = reaps.next().await {
                 if !matches!(reaped, Ok(Reaped::Removed | Reaped::Kept)) {
                     tried.insert(intent.id);
                 }
-                done.count(reaped.map(|r| r == Reaped::Removed), intent, |d| &mut d.reaped);
+                done.count(reaped.map(|r| r == Reaped::Removed), &intent, |d| &mut d.reaped);
             }
         }
     }

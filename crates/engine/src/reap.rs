@@ -35,10 +35,13 @@ impl FileService {
             None => return Ok(Reaped::Busy),
         };
         let reaped = self.reap_held(reap, key, pin.as_ref(), &held).await;
-        self.release(held, false).await;
+        if !matches!(reaped, Ok(Reaped::Removed | Reaped::Kept)) {
+            self.release(held, false).await;
+        }
         reaped
     }
 
+    /// Ends the hold together with the reap row, unless it says `Busy` or fails.
     async fn reap_held(
         &self,
         reap: &Intent,
@@ -74,7 +77,10 @@ impl FileService {
         } else if is_in_place {
             binary.delete(&live).await?;
         }
-        self.inner.metadata.apply(held_change().op(Op::Forget(reap.id))).await?;
+        let change = held_change()
+            .op(Op::Forget(reap.id))
+            .op(Op::EndHold { token: held.token, keep: false });
+        self.inner.metadata.apply(change).await?;
         Ok(if named { Reaped::Kept } else { Reaped::Removed })
     }
 

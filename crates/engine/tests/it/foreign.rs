@@ -376,11 +376,11 @@ async fn a_foreign_row_is_never_served_with_the_bytes_of_a_publish_under_way() {
             let plan = if crashed {
                 Plan::crash_at(4, Loss::Reply)
             } else {
-                Plan::interrupt_at(6, When::After, look)
+                Plan::interrupt_at(7, When::After, look)
             };
             let done = put(&world.node(&plan), "d/a", "our").await;
             assert_eq!(done.is_err(), crashed);
-            assert_eq!(plan.calls()[5], "complete", "{:?}", plan.calls());
+            assert_eq!(plan.calls()[6], "complete", "{:?}", plan.calls());
             world.outlast_lease();
             let (meta, body) = world.calm().open_whole(&path("d/a")).await.unwrap();
             assert!(meta.token.is_some(), "bytes of ours under a row of PHP");

@@ -36,9 +36,9 @@ impl Model {
                 let is_free = |p: &String| p != path && (is_below(p, path) || is_below(path, p));
                 !self.dirs.contains(path) && !self.rows.keys().any(is_free)
             }
-            PhpOperation::ReplaceBytes(path, _) | PhpOperation::SoftDelete(path) => {
-                has_row(path) && self.exists(path)
-            }
+            // Also in the trash: a create that is killed in the middle.
+            PhpOperation::ReplaceBytes(path, _) => has_row(path),
+            PhpOperation::SoftDelete(path) => has_row(path) && self.exists(path),
             PhpOperation::UpdateRow(path) => {
                 has_row(path) && self.exists(path) && self.objects.contains_key(path)
             }
