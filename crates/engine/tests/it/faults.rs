@@ -32,6 +32,9 @@ enum First {
     Maintenance,
 }
 
+/// How the process dies at a call, and who looks first afterwards.
+type Fault = (fn(u64, Loss) -> Plan, First);
+
 async fn check(backend: Backend, case: Case) {
     // What there is before and after, on the very same back end.
     let world = prepare(backend, &case).await;
@@ -41,7 +44,7 @@ async fn check(backend: Backend, case: Case) {
 
     let mut points = 0;
     for loss in [Loss::Call, Loss::Reply] {
-        let faults: [(fn(u64, Loss) -> Plan, First); 3] = [
+        let faults: [Fault; 3] = [
             (Plan::crash_at, First::Readers),
             (Plan::crash_at, First::Maintenance),
             (Plan::fail_at, First::Readers),

@@ -11,8 +11,8 @@ use ezdfs_testkit::faults::{Loss, Plan, When};
 use futures::future::BoxFuture;
 
 use crate::world::{
-    Backend, MEMORY, MEMORY_LOCAL, PREFIX, Run, SECOND, SQLITE_LOCAL, World, is_retryable, options,
-    path, put, put_with, read, run,
+    Backend, MEMORY, MEMORY_LOCAL, PREFIX, Run, SECOND, SQLITE_LOCAL, START, World, is_retryable,
+    options, path, put, put_with, read, run,
 };
 
 /// What PHP does.
@@ -385,6 +385,89 @@ async fn a_foreign_row_is_never_served_with_the_bytes_of_a_publish_under_way() {
             let (meta, body) = world.calm().open_whole(&path("d/a")).await.unwrap();
             assert!(meta.token.is_some(), "bytes of ours under a row of PHP");
             assert_eq!(crate::world::collect(body).await.unwrap(), "our");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_ignores_if_match_is_not_believed() {
+    for backend in [MEMORY, MEMORY_LOCAL] {
+        let world = World::new(backend, options()).await;
+        let service = world.on_a_careless_store();
+        put(&service, "d/a", "old").await.unwrap();
+        world.php_object("d/a", "PHP").await;
+        let e = read(&service, &path("d/a")).await.unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::Busy, "{e}");
+        world.clock.advance(6 * SECOND);
+        let (meta, body) = service.open_whole(&path("d/a")).await.unwrap();
+        assert_eq!(meta.sha256, None, "the digest is that of the version before");
+        assert_eq!(crate::world::collect(body).await.unwrap(), "PHP");
+    }
+}
+
+#[tokio::test]
+async fn a_deleter_gives_back_at_once_what_it_moved_by_mistake() {
+    let world = Arc::new(World::new(MEMORY_LOCAL, options()).await);
+    put(&world.calm(), "d/a", "old").await.unwrap();
+    let meanwhile = {
+        let world = world.clone();
+        async move { world.php_create("d/a", "by PHP").await }
+    };
+    let plan = Plan::interrupt_at(MOVES_AWAY.0, When::Before, meanwhile);
+    world.node(&plan).delete(&path("d/a"), &Precondition::None).await.unwrap();
+    let objects = world.all_objects().await;
+    assert_eq!(objects[0].location.as_ref(), "d/a");
+    assert_eq!(objects.len(), 1);
+}
+
+#[tokio::test]
+async fn the_sweep_hears_of_a_foreign_overwrite_in_the_same_second_first() {
+    for backend in [MEMORY, MEMORY_LOCAL, SQLITE_LOCAL] {
+        let world = World::new(backend, options()).await;
+        let service = world.calm();
+        let expires = Some(world.clock.now());
+        let short = PublishOptions { expires, ..PublishOptions::default() };
+        put_with(&service, "d/a", "old", short).await.unwrap();
+        assert!(!service.exists(&path("d/a")).await.unwrap());
+        // The same size in the same second: the row looks as before.
+        world.php_create("d/a", "PHP").await;
+        service.maintain().await.unwrap();
+        world.clock.advance(6 * SECOND);
+        assert_eq!(read(&service, &path("d/a")).await.unwrap(), "PHP", "{backend:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_repair_never_overwrites_a_row_that_php_wrote_meanwhile() {
+    for backend in [MEMORY, MEMORY_LOCAL] {
+        for when in [When::Before, When::After] {
+            for at in 1.. {
+                let world = Arc::new(World::new(backend, options()).await);
+                put(&world.calm(), "d/a", "old").await.unwrap();
+                world.php_object("d/a", "half").await;
+                world.clock.advance(6 * SECOND);
+                let mtime = START - 1000;
+                let meanwhile = {
+                    let world = world.clone();
+                    async move {
+                        world.php_object("d/a", "by PHP").await;
+                        world.foreign.store(&format!("{PREFIX}/d/a"), 6, mtime, "text/php").await;
+                    }
+                };
+                let plan = Plan::interrupt_at(at, when, meanwhile);
+                drop(read(&world.node(&plan), &path("d/a")).await);
+                if !plan.fired() {
+                    assert!(at > 6, "nothing was repaired");
+                    break;
+                }
+                let calls = plan.calls();
+                let context = format!("{backend:?} {when:?} {at} {calls:?}");
+                world.clock.advance(6 * SECOND);
+                assert_eq!(read(&world.calm(), &path("d/a")).await.unwrap(), "by PHP", "{context}");
+                let meta = world.calm().load(&path("d/a")).await.unwrap();
+                assert_eq!(meta.mtime.secs(), mtime, "{context}");
+                assert_eq!(meta.datatype, "text/php", "{context}");
+            }
         }
     }
 }

@@ -301,3 +301,37 @@ async fn two_exclusive_creates_have_one_winner_even_if_one_paused() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_publisher_whose_lease_ended_before_the_object_does_not_touch_it() {
+    for backend in [MEMORY, MEMORY_LOCAL] {
+        let world = Arc::new(World::new(backend, options()).await);
+        let meanwhile = {
+            let world = world.clone();
+            async move {
+                world.outlast_lease();
+                put(&world.calm(), "d/a", "of B").await.unwrap();
+            }
+        };
+        // The check is the last call before the object.
+        let plan = Plan::interrupt_at(4, When::After, meanwhile);
+        let e = put(&world.node(&plan), "d/a", "of A").await.unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::LostHold, "{e}");
+        assert_eq!(plan.calls()[3], "record");
+        assert!(!plan.calls().contains(&"complete"), "{:?}", plan.calls());
+        assert_eq!(read(&world.calm(), &path("d/a")).await.unwrap(), "of B");
+    }
+}
+
+#[tokio::test]
+async fn a_publisher_whose_lease_ended_renews_it_if_nobody_took_the_path() {
+    let world = Arc::new(World::new(MEMORY, options()).await);
+    let meanwhile = {
+        let world = world.clone();
+        async move { world.outlast_lease() }
+    };
+    let plan = Plan::interrupt_at(4, When::After, meanwhile);
+    put(&world.node(&plan), "d/a", "of A").await.unwrap();
+    assert!(plan.calls().contains(&"renew"));
+    assert_eq!(read(&world.calm(), &path("d/a")).await.unwrap(), "of A");
+}

@@ -63,7 +63,7 @@ pub(crate) use run;
 pub(crate) struct World {
     pub(crate) clock: TickingClock,
     pub(crate) metadata: Arc<dyn MetadataStore>,
-    pub(crate) objects: Arc<dyn ObjectStore>,
+    pub(crate) objects: Arc<StampedObjects>,
     pub(crate) foreign: Arc<dyn ForeignWriter>,
     pub(crate) options: Options,
     pub(crate) backend: Backend,
@@ -130,6 +130,20 @@ impl World {
             },
             self.options,
         )
+    }
+
+    /// A process whose store ignores `If-Match`.
+    pub(crate) fn on_a_careless_store(&self) -> FileService {
+        let service = self.calm();
+        let binary =
+            BinaryStore { store: Arc::new(self.objects.careless()), ..service.binary().clone() };
+        let parts = Parts {
+            metadata: self.metadata.clone(),
+            binary,
+            clock: Arc::new(self.clock.clone()),
+            entropy: Arc::new(SeededEntropy::new(fresh_seed())),
+        };
+        FileService::new(parts, self.options)
     }
 
     /// A process without faults.

@@ -26,6 +26,7 @@ use object_store::{
 pub struct StampedObjects {
     inner: Arc<dyn ObjectStore>,
     stamps: Stamps,
+    careless: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -63,7 +64,13 @@ impl StampedObjects {
     /// Wraps a store.
     #[must_use]
     pub fn new(inner: Arc<dyn ObjectStore>, clock: Arc<dyn Clock>) -> Self {
-        Self { inner, stamps: Stamps { clock, times: Arc::default() } }
+        Self { inner, stamps: Stamps { clock, times: Arc::default() }, careless: false }
+    }
+
+    /// The same objects, from a store that accepts `If-Match` and ignores it, as some do.
+    #[must_use]
+    pub fn careless(&self) -> Self {
+        Self { careless: true, ..self.clone() }
     }
 }
 
@@ -96,7 +103,10 @@ impl ObjectStore for StampedObjects {
         Ok(Box::new(StampedUpload { inner, location, stamps }))
     }
 
-    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+    async fn get_opts(&self, location: &Path, mut options: GetOptions) -> Result<GetResult> {
+        if self.careless {
+            options.if_match = None;
+        }
         let mut got = self.inner.get_opts(location, options).await?;
         got.meta = self.stamps.stamp(got.meta);
         Ok(got)
