@@ -111,6 +111,14 @@ impl Put {
         };
         let now = store.service.clock().now();
         let expires = args.expires.map_or(Ok(None), |e| e.resolve(now))?;
+        let needs_row = expires.is_some() || args.media_type.is_some();
+        if needs_row && !store.service.metadata().is_separate() {
+            return Err(failure(
+                ErrorKind::Unsupported,
+                "this metadata handler is derived from the objects and keeps neither --expires nor \
+                 --type; use one with a table",
+            ));
+        }
         let options = PublishOptions {
             precondition,
             datatype: args.media_type.clone(),

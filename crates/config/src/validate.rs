@@ -27,8 +27,25 @@ pub(crate) fn handlers(
     if settings.store.binarydata == DEFAULT_HANDLER {
         need_default_root(settings, "store.binarydata", r);
     }
+    need_rows(settings, r);
     unlike(metadata, "metadata_handlers", r);
     unlike(binarydata, "binarydata_handlers", r);
+}
+
+/// A trash needs rows to hide. Without them a delete would be for good, silently.
+fn need_rows(settings: &Settings, r: &mut Reader) {
+    let name = &settings.store.metadata;
+    let derived = name == DEFAULT_HANDLER
+        || matches!(settings.metadata_handlers.get(name), Some(MetadataHandler::Objects { .. }));
+    if derived && !settings.store.trash.is_zero() {
+        r.refuse(
+            "store.trash",
+            Refusal::new(
+                format!("the metadata handler `{name}` is derived from the objects and keeps no trash"),
+                "set `trash = \"0s\"`, or use a metadata handler with a table",
+            ),
+        );
+    }
 }
 
 fn need_default_root(settings: &Settings, key: &str, r: &mut Reader) {

@@ -104,7 +104,7 @@ fn foreign(found: &Found, object: &ObjectInfo, row: &FileMeta) -> Decision {
     if row.pin.is_none() && row.size == object.size {
         return object.pin.clone().map_or(Decision::Leave, Decision::Repin);
     }
-    if found.now.since(object.mtime) < found.settle {
+    if is_fresh(found, object.mtime) {
         return Decision::NotSettled;
     }
     if row.size == object.size
@@ -119,6 +119,13 @@ fn foreign(found: &Found, object: &ObjectInfo, row: &FileMeta) -> Decision {
         }
     }
     Decision::Adopt(Box::new(adopted(row, object)))
+}
+
+/// Whether an object changed so short a time ago that its writer may not have written the row yet.
+/// A time further in the future than that says nothing (clock skew, a restore with its times): the
+/// object would be unreadable until then.
+fn is_fresh(found: &Found, mtime: Timestamp) -> bool {
+    mtime <= found.now.plus(found.settle) && found.now.since(mtime) < found.settle
 }
 
 /// The version that an object of unknown origin makes of a row: its own size and mtime, no digest,

@@ -330,7 +330,7 @@ pub(crate) fn definite(path: &FilePath, why: Difference) -> Error {
     match why {
         Difference::Missing => Error::new(
             ErrorKind::MissingBytes,
-            format!("the bytes of `{path}` are gone; `ezdfs fsck` lists such files"),
+            format!("the bytes of `{path}` are gone; put it again, or delete it"),
         ),
         Difference::Replaced | Difference::Size => Error::new(
             ErrorKind::Corrupt,

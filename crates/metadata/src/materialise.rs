@@ -150,7 +150,7 @@ fn is_placeable(change: &ForeignChange) -> bool {
         return false;
     }
     if Name::from_row(&change.name).hash() != change.hash {
-        tracing::warn!(name = %change.name, "a foreign row stands under a hash that is not its name's; fsck reports it");
+        tracing::warn!(name = %change.name, "a foreign row stands under a hash that is not its name's; it is passed over");
         return false;
     }
     true

@@ -35,6 +35,13 @@ const TABLE: &[Row] = &[
     ("[store]\nrename_dir_max = -1", 2, "store.rename_dir_max", "out of bounds", "from 1 to 100000"),
     ("[store]\nrename_dir_max = '10'", 2, "store.rename_dir_max", "a string is not", "without quotes"),
     ("[store]\nrename_dir_max = 99999999999999999999", 2, "store.rename_dir_max", "more than 64 bits", "from 1 to 100000"),
+    (
+        "[store]\nmetadata = 'default'\ntrash = '7d'",
+        3,
+        "store.trash",
+        "derived from the objects",
+        "trash = \"0s\"",
+    ),
     ("[store]\ndefault_root = 'var'", 2, "store.default_root", "not an absolute", "from / on"),
     ("[store]\ndefault_root = '/srv/../etc'", 2, "store.default_root", "not an absolute", "without `..`"),
     ("[store]\nmetadata = 'dsf'", 2, "store.metadata", "no handler `dsf`", "did you mean `dfs`?"),

@@ -37,8 +37,10 @@ async fn settings_reach_the_handlers() {
     assert!(side.metadata.describe().contains("ibexa_dfs_file"));
     assert_eq!(side.metadata.prefix().as_str(), "p");
     let root = site.dir.path().join("data").join("a").join("b c");
-    let mode = std::fs::metadata(root.join(".ezdfs")).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o750);
+    let key = object_store::path::Path::parse("d/f").unwrap();
+    object_store::ObjectStoreExt::put(&*side.binary.store, &key, "x".into()).await.unwrap();
+    let mode = |at: &str| std::fs::metadata(root.join(at)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("d"), mode("d/f")), (0o750, 0o640));
 }
 
 #[tokio::test]

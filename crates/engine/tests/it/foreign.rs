@@ -471,3 +471,24 @@ async fn a_repair_never_overwrites_a_row_that_php_wrote_meanwhile() {
         }
     }
 }
+
+#[tokio::test]
+async fn only_its_own_bytes_are_restored_from_the_trash() {
+    let with_trash = Options { trash: Duration::from_secs(600), ..options() };
+    for backend in [MEMORY, MEMORY_LOCAL] {
+        for (bytes, restored) in [("PHP", false), ("old", true), ("longer", false)] {
+            let world = World::new(backend, with_trash).await;
+            let service = world.calm();
+            put(&service, "d/a", "old").await.unwrap();
+            service.delete(&path("d/a"), &Precondition::None).await.unwrap();
+            // A create of PHP that was killed before it wrote its row.
+            world.php_object("d/a", bytes).await;
+            let done = service.restore(&path("d/a")).await.map_err(|e| e.kind());
+            let expected = if restored { Ok(()) } else { Err(ErrorKind::MissingBytes) };
+            assert_eq!(done, expected, "{backend:?} {bytes}");
+            if restored {
+                assert_eq!(read(&service, &path("d/a")).await.unwrap(), "old");
+            }
+        }
+    }
+}

@@ -5,7 +5,7 @@
 use std::sync::{Arc, Mutex};
 
 use ezdfs_core::{Error, ErrorKind};
-use ezdfs_engine::{Precondition, PublishOptions};
+use ezdfs_engine::{Precondition, PublishOptions, Touch};
 use ezdfs_testkit::faults::{Plan, When};
 
 use crate::world::{
@@ -197,7 +197,7 @@ const READ: (&str, Run) = (
         for at in ["d/a", "d/b"] {
             match read(s, &path(at)).await {
                 Ok(bytes) => assert!(
-                    ["old", "of A", "target"].contains(&std::str::from_utf8(&bytes).unwrap())
+                    ["", "old", "of A", "target"].contains(&std::str::from_utf8(&bytes).unwrap())
                 ),
                 Err(e) => assert!(is_retryable(&e), "{at}: {e} ({:?})", e.kind()),
             }
@@ -237,6 +237,11 @@ cases! {
         }),
         late [run!(|s, _w| put(s, "d/a", "created by A").await?)],
         [CREATE, PUBLISH];
+    a_toucher_that_paused_before_it_made_the_file:
+        run!(|s, _w| put(s, "d/other", "other").await?),
+        run!(|s, _w| s.touch(&path("d/a"), &Touch::default()).await?),
+        late [run!(|s, _w| put(s, "d/a", "").await?)],
+        [PUBLISH, CREATE, READ];
     a_deleter_that_paused:
         run!(|s, _w| { put(s, "d/a", "old").await?; put(s, "d/other", "other").await? }),
         run!(|s, _w| s.delete(&path("d/a"), &Precondition::None).await?),

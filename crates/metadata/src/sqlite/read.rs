@@ -94,7 +94,7 @@ impl SqliteMetadata {
             let path = match dir.join(&basename) {
                 Ok(path) => path,
                 Err(e) => {
-                    tracing::warn!(%dir, basename, error = %e, "an entry with a name that cannot be served is passed over; fsck reports it");
+                    tracing::warn!(%dir, basename, error = %e, "an entry with a name that cannot be served is passed over");
                     continue;
                 }
             };

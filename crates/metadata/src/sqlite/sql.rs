@@ -187,13 +187,15 @@ impl Sql {
                     BLOCKERS.map(|b| format!("SELECT {PENDING} FROM ezdfs_pending p WHERE {b}"));
                 text(format!("{own} UNION ALL {above} UNION ALL {below} LIMIT 1"))
             },
+            // INDEXED BY: left alone, SQLite prefers the unique index on `hold` and walks every
+            // row that holds nothing, which is every queued reap.
             intents_on: {
                 let [own, above, _] =
                     BLOCKERS.map(|b| format!("SELECT {PENDING} FROM ezdfs_pending p WHERE {b}"));
                 text(format!(
                     "{own} UNION ALL {above} UNION ALL \
-                     SELECT {PENDING} FROM ezdfs_pending p WHERE p.path_hash = ?1 \
-                     AND p.hold IS NULL ORDER BY 1"
+                     SELECT {PENDING} FROM ezdfs_pending p INDEXED BY ezdfs_pending_path \
+                     WHERE p.path_hash = ?1 AND p.hold IS NULL ORDER BY 1"
                 ))
             },
             due_lease: text(format!(
@@ -214,7 +216,7 @@ impl Sql {
     }
 
     /// The statements whose cost must not grow with the table, by name.
-    pub(super) fn hot(&self) -> [(&'static str, Text); 12] {
+    pub(super) fn hot(&self) -> [(&'static str, Text); 13] {
         [
             ("record", &self.record),
             ("find", &self.find),
@@ -228,6 +230,7 @@ impl Sql {
             ("blocker", &self.blocker),
             ("intents_on", &self.intents_on),
             ("due_lease", &self.due_lease),
+            ("due_queue", &self.due_queue),
         ]
         .map(|(name, text)| (name, Text::clone(text)))
     }

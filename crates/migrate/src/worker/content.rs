@@ -253,8 +253,8 @@ impl Worker {
         Err(Stop::of_target(Error::new(
             ErrorKind::Corrupt,
             format!(
-                "the bytes of `{path}` are not those that its row says; delete it there, or run \
-                 `ezdfs fsck`, and migrate it again"
+                "the bytes of `{path}` are not those that its row says; delete it there and \
+                 migrate it again"
             ),
         )))
     }
