@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use ezdfs_binarydata::LocalStore;
-use ezdfs_config::{Environment, Loaded, Settings, Sources, load, open_side};
+use ezdfs_config::{Environment, Loaded, Settings, Side, Sources, load, open_side};
 use ezdfs_core::{Clock, Error, ErrorKind, OsEntropy, Result, SystemClock};
 use ezdfs_engine::{BinaryStore, FileService, Options, Parts};
 
@@ -137,6 +137,16 @@ pub(crate) async fn open_handlers(
 ) -> Result<Store> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let side = open_side(loaded, metadata, binarydata, &clock).await?;
+    Ok(on_handlers(loaded, binarydata, side, clock))
+}
+
+/// The file operations on handlers that are open; `binarydata` is the name of one of them.
+pub(crate) fn on_handlers(
+    loaded: &Loaded,
+    binarydata: &str,
+    side: Side,
+    clock: Arc<dyn Clock>,
+) -> Store {
     let store = &loaded.settings.store;
     let binary = BinaryStore {
         name: binarydata.to_owned(),
@@ -153,9 +163,9 @@ pub(crate) async fn open_handlers(
         ..Options::default()
     };
     let parts = Parts { metadata: side.metadata, binary, clock, entropy: Arc::new(OsEntropy) };
-    Ok(Store {
+    Store {
         service: FileService::new(parts, options),
         local: side.binary.local,
         loaded: loaded.clone(),
-    })
+    }
 }

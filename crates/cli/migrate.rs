@@ -1,20 +1,23 @@
 //! `ezdfs migrate-files`
 
+mod dry;
+
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::Args;
 use ezdfs_config::{Database, Loaded, MetadataHandler, Storage};
-use ezdfs_core::{Error, ErrorKind};
+use ezdfs_core::{Clock, Error, ErrorKind, SystemClock};
 use ezdfs_migrate::{
     CancellationToken, Counts, DEFAULT_HANDLER, FileDone, Filter, Halves, Handlers, Migration,
     Options, Place, Places, Rate, Side, SidePair, SourceMode, Summary, Symbol, Verify,
     default_jobs, parse_bulk_count, resolve, texts,
 };
 use serde::Serialize;
+use tempfile::TempDir;
 
-use crate::context::{Context, open_handlers};
+use crate::context::{Context, on_handlers, open_handlers};
 use crate::out::Out;
 use crate::outcome::{Failure, Outcome, Result};
 use crate::progress::{Progress, Unit};
@@ -27,7 +30,7 @@ goes on where it stopped. Sources are never changed unless --delete-source is gi
 
 The report has one line per file: = same, + copied, * replaced, - missing on the source, !
 failed. Exit codes: 0 everything is migrated, 1 nothing is, 2 usage or configuration, 3 done
-in part.
+in part; - counts like !.
 
 JSON (--list-io-handlers --json): one object with the lists metadata and binarydata.
 
@@ -53,7 +56,7 @@ pub(crate) struct MigrateArgs {
     /// With --list-io-handlers: one JSON object
     #[arg(long, requires = "list_io_handlers")]
     json: bool,
-    /// Walk and compare, but write nothing
+    /// Walk and compare, but write nothing and make nothing
     #[arg(long)]
     dry_run: bool,
     /// Files per page of the list
@@ -167,8 +170,18 @@ async fn until_stopped(run: Run, out: &mut Out) -> Result {
 }
 
 async fn migrate(run: Run, out: &mut Out, cancel: CancellationToken) -> Result {
-    let source = side(&run.loaded, &run.from).await?;
-    let target = side(&run.loaded, &run.to).await?;
+    // Temporary stand-ins of a dry run, removed at the end.
+    let (source, target, _stand_ins);
+    if run.options.dry_run {
+        let (from, to);
+        (source, from) = dry_side(&run.loaded, &run.from).await?;
+        (target, to) = dry_side(&run.loaded, &run.to).await?;
+        _stand_ins = Some((from, to));
+    } else {
+        source = side(&run.loaded, &run.from).await?;
+        target = side(&run.loaded, &run.to).await?;
+        _stand_ins = None;
+    }
     let migration = Migration::new(source, target, run.options).await?;
     say(out, &texts::pairs(&run.from, &run.to))?;
     let total = tokio::select! {
@@ -281,6 +294,14 @@ fn journal_name(from: &SidePair, to: &SidePair) -> String {
 pub(crate) async fn side(loaded: &Loaded, pair: &SidePair) -> Result<Side, Error> {
     let store = open_handlers(loaded, &pair.metadata, &pair.binarydata).await?;
     Ok(Side { pair: pair.clone(), service: store.service, places: places(loaded, pair) })
+}
+
+/// One end, opened without a trace.
+async fn dry_side(loaded: &Loaded, pair: &SidePair) -> Result<(Side, TempDir), Error> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let (side, stand_in) = dry::open(loaded, &pair.metadata, &pair.binarydata, &clock).await?;
+    let service = on_handlers(loaded, &pair.binarydata, side, clock).service;
+    Ok((Side { pair: pair.clone(), service, places: places(loaded, pair) }, stand_in))
 }
 
 /// Where a side keeps its rows and bytes, so that overlapping sides are refused.

@@ -52,7 +52,7 @@ enum TrashCommand {
     },
     /// Make files visible again
     Restore(Which),
-    /// Remove files for good, their bytes at once
+    /// Remove files for good; gc or serve takes their bytes away
     Purge(Which),
 }
 

@@ -16,6 +16,22 @@ fn home(files: usize) -> Home {
     home
 }
 
+/// Everything below a directory: paths, and the bytes of files.
+fn snapshot(dir: &std::path::Path) -> std::collections::BTreeMap<std::path::PathBuf, Vec<u8>> {
+    let mut found = std::collections::BTreeMap::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(snapshot(&path));
+            found.insert(path, Vec::new());
+        } else {
+            let bytes = std::fs::read(&path).unwrap();
+            found.insert(path, bytes);
+        }
+    }
+    found
+}
+
 const MIGRATE: [&str; 2] = ["migrate-files", "-n"];
 
 #[test]
@@ -109,11 +125,105 @@ fn the_answer_is_no_unless_it_is_yes() {
 #[test]
 fn a_dry_run_writes_nothing() {
     let home = home(5);
-    let out = home.ok([&MIGRATE[..], &["--dry-run", "--report", "report"]].concat());
-    assert!(out.contains("Files processed: 5") && out.contains("dry run"), "{out}");
+    let before = snapshot(home.path());
+    let out = home.ok([&MIGRATE[..], &["--dry-run"]].concat());
+    assert!(out.contains("+ 5 copied") && out.contains("dry run"), "{out}");
+    // A source that is not there yet is not made either.
+    let back = ["--dry-run", "--from", "dfs,nfs", "--to", "default,default"];
+    assert!(home.ok([&MIGRATE[..], &back].concat()).contains("Files to migrate: 0"));
+    assert_eq!(snapshot(home.path()), before);
+    home.ok([&MIGRATE[..], &["--dry-run", "--report", "report"]].concat());
     assert_eq!(String::from_utf8(home.read("report")).unwrap().lines().count(), 5);
-    assert_eq!(home.ok(["ls"]), "");
-    assert!(!home.path().join("ezdfs-data/migrate-files").exists());
+    // Once it is there, the dry run sees it.
+    home.ok(MIGRATE);
+    let again = home.ok([&MIGRATE[..], &["--dry-run"]].concat());
+    assert!(again.contains("= 5 unchanged, + 0 copied"), "{again}");
+}
+
+#[tokio::test]
+async fn a_dry_run_installs_nothing_in_a_base_table() {
+    use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
+    for mode in ["DELETE", "WAL"] {
+        let home = home(5);
+        std::fs::create_dir_all(home.path().join("ezdfs-data")).unwrap();
+        let script = home.ok(["schema", "print"]);
+        let end = script.find("ezdfs_node").unwrap();
+        let base = &script[..script[..end].rfind("CREATE").unwrap()];
+        let file = home.path().join("ezdfs-data/ezdfs.db");
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&file);
+        let mut conn = options.create_if_missing(true).connect().await.unwrap();
+        let script = format!("PRAGMA journal_mode = {mode}; {base}");
+        sqlx::raw_sql(AssertSqlSafe(script)).execute(&mut conn).await.unwrap();
+        conn.close().await.unwrap();
+        let before = snapshot(home.path());
+        let out = home.ok([&MIGRATE[..], &["--dry-run"]].concat());
+        assert!(out.contains("+ 5 copied"), "{mode}: {out}");
+        assert_eq!(snapshot(home.path()), before, "{mode}");
+        assert!(home.ok(MIGRATE).contains("+ 5 copied"), "{mode}");
+    }
+}
+
+#[test]
+fn missing_bytes_count_like_failures() {
+    let home = home(3);
+    home.ok(MIGRATE);
+    let back = [&MIGRATE[..], &["--from", "dfs,nfs", "--to", "dfs,other"]].concat();
+    let root = home.path().join("other");
+    std::fs::create_dir(&root).unwrap();
+    let toml = String::from_utf8(home.read("ezdfs.toml")).unwrap();
+    home.write(
+        "ezdfs.toml",
+        format!(
+            "{toml}[binarydata_handlers.nfs]\nurl = \"file:files\"\n\
+             [binarydata_handlers.other]\nurl = \"file://{}\"\n",
+            root.display()
+        ),
+    );
+    let files = home.path().join("ezdfs-data/files/images");
+    std::fs::remove_file(files.join("1/1.txt")).unwrap();
+    for symbol in ["+ 2 copied", "= 2 unchanged"] {
+        let ran = home.run(&back);
+        assert_eq!(ran.code, 3, "{ran:?}");
+        assert!(ran.out.contains(symbol) && ran.out.contains("- 1 missing"), "{ran:?}");
+        assert!(ran.err.contains("- images/1/1.txt"), "{ran:?}");
+    }
+    std::fs::remove_dir_all(files).unwrap();
+    std::fs::remove_dir_all(root.join("images")).unwrap();
+    let ran = home.run(&back);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.out.contains("- 3 missing"), "{ran:?}");
+}
+
+#[test]
+fn an_unreadable_directory_is_named() {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::process::{Command, Stdio};
+    let home = home(5);
+    home.write("site/images/secret/x.txt", "x");
+    let chmod = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let secret = home.path().join("site/images/secret");
+    chmod(&secret, 0o000);
+    let args = [&MIGRATE[..], &["--dry-run"]].concat();
+    let ran = if rustix::process::geteuid().is_root() {
+        // Modes do not bind root: the child is nobody, with a copy of the program that it can reach.
+        chmod(home.path(), 0o755);
+        let program = home.path().join("program");
+        std::fs::copy(env!("CARGO_BIN_EXE_ezdfs"), &program).unwrap();
+        let mut child = Command::new("setpriv");
+        child.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+        child.arg(&program).args(&args).current_dir(home.path()).stdin(Stdio::null());
+        Ran::of(child.output().unwrap())
+    } else {
+        home.run(&args)
+    };
+    chmod(&secret, 0o755);
+    assert_eq!((ran.code, ran.out.contains("Files to migrate")), (1, false), "{ran:?}");
+    for words in ["`images/secret`", "`default`", "right to read and to enter it"] {
+        assert!(ran.err.contains(words), "{words}: {ran:?}");
+    }
+    assert!(!ran.err.contains("`/`"), "{ran:?}");
 }
 
 #[test]

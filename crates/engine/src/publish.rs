@@ -5,8 +5,8 @@
 
 use bytes::Bytes;
 use ezdfs_core::{
-    Change, Entry, Error, ErrorKind, FileMeta, FilePath, Guard, NewFile, Op, Pin, Record, Result,
-    Sha256, Timestamp, Work,
+    Change, DirPath, Entry, Error, ErrorKind, FileMeta, FilePath, Guard, NewFile, Op, Pin, Record,
+    Result, Sha256, Timestamp, Work,
 };
 use futures::{Stream, StreamExt as _};
 
@@ -175,7 +175,7 @@ impl FileService {
                 if was_not_put(e.kind()) {
                     self.release(held, false).await;
                 }
-                return Err(e);
+                return Err(self.name_trash(&upload.path, e).await);
             }
         };
         let file = NewFile {
@@ -230,6 +230,24 @@ impl FileService {
                 ErrorKind::TimedOut,
                 format!("cannot publish `{}`: no answer of the store in {step:?}", upload.path),
             )),
+        }
+    }
+
+    /// Files in the trash keep their place in the store; says so where they are in the way.
+    async fn name_trash(&self, path: &FilePath, e: Error) -> Error {
+        if e.kind() != ErrorKind::IsDirectory {
+            return e;
+        }
+        let below = DirPath::from(path.clone());
+        match self.inner.metadata.tombstones(&below, None, 1).await {
+            Ok(deleted) if !deleted.is_empty() => Error::new(
+                ErrorKind::IsDirectory,
+                format!(
+                    "`{path}` is still the directory of files in the trash; restore them, or \
+                     remove them for good (`ezdfs trash purge -r {path}`)"
+                ),
+            ),
+            _ => e,
         }
     }
 

@@ -61,13 +61,13 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Exit code of the command: 0 everything is migrated (missing sources are no failure, they
-    /// are reported); 1 nothing was, and something failed; 3 done in part.
+    /// Exit code of the command: 0 everything is migrated; 1 nothing was, and something failed or
+    /// was missing on the source; 3 done in part.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
-        let Counts { same, copied, replaced, failed, .. } = self.counts;
+        let Counts { same, copied, replaced, missing, failed, .. } = self.counts;
         match self.ending {
-            Ending::Complete if failed == 0 => 0,
+            Ending::Complete if failed == 0 && missing == 0 => 0,
             Ending::Complete | Ending::FailedFast if same == 0 && copied == 0 && replaced == 0 => 1,
             Ending::Complete | Ending::FailedFast | Ending::Cancelled => 3,
         }

@@ -128,6 +128,8 @@ impl SqliteMetadata {
     }
 
     async fn backfill(&self) -> Result<()> {
+        let file = self.file.display();
+        tracing::warn!(%file, "rows that were there before ezdfs get their entries now; this happens once and takes a while for a large table");
         let mut placed = 0;
         loop {
             let done = self.progress(Task::Backfill { limit: BACKFILL_AT_ONCE }).await?;

@@ -2,6 +2,7 @@
 
 mod table;
 mod tree;
+mod unreadable;
 
 use std::fmt;
 
@@ -76,6 +77,11 @@ impl Order {
     /// A walk that starts after a position.
     fn after(position: Option<Vec<u8>>) -> Self {
         Self { last: position }
+    }
+
+    /// The last position, empty at the start.
+    fn last(&self) -> &[u8] {
+        self.last.as_deref().unwrap_or_default()
     }
 
     fn check(&mut self, spot: &Spot) -> Result<()> {

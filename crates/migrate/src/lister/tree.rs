@@ -7,7 +7,7 @@ use futures::stream::{self, BoxStream, StreamExt as _};
 use object_store::ObjectMeta;
 use object_store::path::Path as ObjectKey;
 
-use super::{Listed, Lister, Order};
+use super::{Listed, Lister, Order, unreadable};
 use crate::position::Spot;
 
 /// Lists the objects of a store. What ezdfs keeps in `.ezdfs/` is not listed.
@@ -69,7 +69,14 @@ impl Walk {
                 )
             })?;
             let Some(item) = next else { break };
-            let Some(listed) = self.listed(item)? else { continue };
+            let listed = match self.listed(item) {
+                Err(e) if e.kind() == ErrorKind::PermissionDenied => {
+                    let found = unreadable::find(&self.binary, self.order.last()).await;
+                    return Err(found.unwrap_or(e));
+                }
+                done => done?,
+            };
+            let Some(listed) = listed else { continue };
             let spot = listed.spot();
             // The offset of the listing can lie before the position, see `offset`.
             if self.after.as_ref().is_some_and(|after| spot.position() <= *after) {
@@ -107,7 +114,7 @@ impl Walk {
 }
 
 /// The key without the prefix of the store.
-fn below(keys: &KeyPrefix, raw: &[u8]) -> Vec<u8> {
+pub(super) fn below(keys: &KeyPrefix, raw: &[u8]) -> Vec<u8> {
     let prefix = match keys.dir_key(&DirPath::root(), usize::MAX) {
         Ok(Some(prefix)) => format!("{prefix}/"),
         _ => String::new(),

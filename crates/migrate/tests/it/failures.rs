@@ -28,7 +28,7 @@ async fn a_whole_page_of_missing_bytes_does_not_end_the_run() {
     let options = Options { bulk_count: 5, ..bench.options() };
     let summary = run(&source, &target, &options).await;
     assert_eq!((summary.counts.copied, summary.counts.missing), (10, 20));
-    assert_eq!(summary.exit_code(), 0);
+    assert_eq!(summary.exit_code(), 3);
     assert_eq!(bench.report()["images/10.png"], '-');
     assert_eq!(rows(&table).await, before);
 }
