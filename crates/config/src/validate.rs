@@ -41,7 +41,9 @@ fn need_rows(settings: &Settings, r: &mut Reader) {
         r.refuse(
             "store.trash",
             Refusal::new(
-                format!("the metadata handler `{name}` is derived from the objects and keeps no trash"),
+                format!(
+                    "the metadata handler `{name}` is derived from the objects and keeps no trash"
+                ),
                 "set `trash = \"0s\"`, or use a metadata handler with a table",
             ),
         );
