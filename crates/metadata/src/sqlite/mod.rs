@@ -129,13 +129,15 @@ impl SqliteMetadata {
 
     async fn backfill(&self) -> Result<()> {
         let file = self.file.display();
-        tracing::warn!(%file, "rows that were there before ezdfs get their entries now; this happens once and takes a while for a large table");
         let mut placed = 0;
         loop {
             let done = self.progress(Task::Backfill { limit: BACKFILL_AT_ONCE }).await?;
+            if placed == 0 && done.seen >= u64::from(BACKFILL_AT_ONCE) {
+                tracing::warn!(%file, "rows that were there before ezdfs get their entries now; this happens once and takes a while for a large table");
+            }
             placed += done.seen;
             if !done.more {
-                tracing::info!(file = %self.file.display(), rows = placed, "existing rows were given their entries");
+                tracing::info!(%file, rows = placed, "existing rows were given their entries");
                 return Ok(());
             }
         }
