@@ -29,10 +29,10 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub(crate) struct ServeArgs {
-    /// Address of the asset listener [else `listen` in [serve], 127.0.0.1:8080]
+    /// Address of the asset listener [else `serve.listen`, 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
-    /// Address of the admin listener [else `listen` in [admin], 127.0.0.1:8081]
+    /// Address of the admin listener [else `admin.listen`, 127.0.0.1:8081]
     #[arg(long, value_name = "ADDRESS")]
     admin_listen: Option<SocketAddr>,
 }

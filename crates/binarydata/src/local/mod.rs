@@ -18,7 +18,7 @@
 //! - **Listings** in byte order of the keys, with bounded memory, hiding `.ezdfs` unless the prefix
 //!   starts with it. Bad entries are reported one by one; any other error ends the listing.
 //!   `list_with_delimiter` shows empty directories as prefixes and puts bad entries into the
-//!   [`BadEntries`](crate::BadEntries) extension.
+//!   [`BadEntries`](ezdfs_core::BadEntries) extension.
 //! - **Where the trait leaves room**: deleting what is not there succeeds, and empty directories
 //!   stay. Attributes and tags are accepted and not stored. `PutMode::Update` compares etags just
 //!   before the rename, but only the metadata database keeps two writers apart. A `version` is

@@ -1,8 +1,8 @@
 //! What every metadata handler must do, as plain async functions over a [`Setup`].
 //!
-//! The macro [`metadata_suite!`](crate::metadata_suite) makes one test of each case:
+//! The macro [`metadata_suite!`](macro@crate::metadata_suite) makes one test of each case:
 //!
-//! ```ignore
+//! ```text
 //! mod memory {
 //!     ezdfs_testkit::metadata_suite!(setup);
 //!     async fn setup() -> Setup { … }

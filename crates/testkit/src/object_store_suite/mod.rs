@@ -1,9 +1,9 @@
 //! What every binarydata handler must do, as plain async functions over `&dyn ObjectStore`.
 //!
 //! The function of a case takes an empty store and what the store says that it can do. The macro
-//! [`object_store_suite!`](crate::object_store_suite) makes one test of each:
+//! [`object_store_suite!`](macro@crate::object_store_suite) makes one test of each:
 //!
-//! ```ignore
+//! ```text
 //! mod memory {
 //!     ezdfs_testkit::object_store_suite!(fixture);
 //!     fn fixture() -> ((), Arc<dyn ObjectStore>, Capabilities) { … }
