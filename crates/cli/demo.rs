@@ -83,7 +83,8 @@ async fn show(
     migrate(&loaded, &mut signal).await?;
     say::note(&home.describe());
 
-    let store = context.open_loaded(&loaded).await?;
+    let mut store = context.open_loaded(&loaded).await?;
+    let _follower = serve::follow(&mut store)?;
     let server = serve::bind(&store, args.listen, (Ipv4Addr::LOCALHOST, 0).into()).await?;
     if let Some(admin) = server.admin_address() {
         say::note(&format!("admin listener http://{admin}/"));

@@ -44,6 +44,7 @@ mod touch;
 mod trash;
 mod tree;
 mod walk;
+mod watch;
 mod when;
 
 use std::process::ExitCode;
@@ -100,6 +101,7 @@ enum Command {
     Mkdir(mkdir::MkdirArgs),
     Rmdir(mkdir::RmdirArgs),
     Trash(trash::TrashArgs),
+    Watch(watch::WatchArgs),
     MigrateFiles(Box<migrate::MigrateArgs>),
     #[cfg(feature = "sqlite")]
     Schema(schema::SchemaArgs),
@@ -123,7 +125,7 @@ impl Command {
         if matches!(self, Self::Demo(_)) {
             return true;
         }
-        matches!(self, Self::Serve(_) | Self::Bench(_) | Self::MigrateFiles(_))
+        matches!(self, Self::Serve(_) | Self::Watch(_) | Self::Bench(_) | Self::MigrateFiles(_))
     }
 }
 
@@ -187,6 +189,7 @@ async fn run(command: Command, context: &Context) -> Result {
         Command::Mkdir(args) => mkdir::make(args, context).await,
         Command::Rmdir(args) => mkdir::remove(args, context).await,
         Command::Trash(args) => trash::run(args, context).await,
+        Command::Watch(args) => watch::run(args, context).await,
         Command::MigrateFiles(args) => migrate::run(*args, context).await,
         #[cfg(feature = "sqlite")]
         Command::Schema(args) => schema::run(args, context).await,

@@ -1,10 +1,12 @@
 //! `ezdfs serve`
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use clap::Args;
-use ezdfs_config::AccessLog;
-use ezdfs_core::Error;
+use ezdfs_config::{AccessLog, Freshness};
+use ezdfs_core::{Error, OsEntropy};
+use ezdfs_engine::{CacheOptions, Follower, FollowerOptions};
 use ezdfs_http::{AdminSettings, CachePolicies, Format, Limits, ServeSettings, Server};
 use tokio_util::sync::CancellationToken;
 
@@ -17,7 +19,7 @@ use crate::signals;
 const AFTER: &str = "\
 Serves files below `url_prefix` with GET and HEAD, and /healthz and /readyz on the admin
 listener. Both addresses are printed on stderr when they take connections; port 0 takes a free
-one. The access log goes to stdout. SIGTERM or SIGINT lets answers under way finish; a second
+one. Rows are answered from memory while the change feed is fresh (`serve.freshness`). The access log goes to stdout. SIGTERM or SIGINT lets answers under way finish; a second
 one does not.
 
 Examples:
@@ -40,10 +42,11 @@ pub(crate) struct ServeArgs {
 pub(crate) async fn run(args: ServeArgs, context: &Context) -> Result {
     // Whoever reads the addresses may send a signal at once.
     let mut signal = std::pin::pin!(signals::shutdown());
-    let store = tokio::select! {
+    let mut store = tokio::select! {
         store = context.open() => store?,
         () = &mut signal => return Err(Failure::Interrupted),
     };
+    let follower = follow(&mut store)?;
     let settings = store.settings();
     let listen = args.listen.unwrap_or(settings.serve.listen);
     let admin = args.admin_listen.unwrap_or(settings.admin.listen);
@@ -53,7 +56,29 @@ pub(crate) async fn run(args: ServeArgs, context: &Context) -> Result {
         say::note(&format!("ezdfs: admin listener http://{admin}/"));
     }
     until(server, &store, signal).await;
+    if let Some(follower) = follower {
+        follower.stop().await;
+    }
     Ok(Outcome::Done)
+}
+
+/// Lets the store answer from memory while the change feed is fresh, if the settings want that and
+/// the metadata handler has a feed.
+///
+/// # Errors
+/// As [`Follower::start`].
+pub(crate) fn follow(store: &mut Store) -> Result<Option<Follower>, Error> {
+    let settings = store.settings();
+    if settings.serve.freshness == Freshness::Strict || !store.service.metadata().is_separate() {
+        return Ok(None);
+    }
+    let max_staleness = settings.store.max_staleness;
+    let options = FollowerOptions { max_staleness, ..FollowerOptions::default() };
+    let (metadata, clock) = (store.service.metadata(), store.service.clock());
+    let follower =
+        Follower::start(Arc::clone(metadata), Arc::clone(clock), Arc::new(OsEntropy), options)?;
+    store.service = store.service.with_follower(&follower, CacheOptions::default());
+    Ok(Some(follower))
 }
 
 /// Both listeners of a store, bound to these addresses, the rest as configured.

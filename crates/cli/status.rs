@@ -1,7 +1,7 @@
 //! `ezdfs status`
 
 use clap::Args;
-use ezdfs_core::{Figures, KeyPrefix};
+use ezdfs_core::{FeedStart, Figures, KeyPrefix};
 use serde::Serialize;
 
 use crate::context::{Context, Store};
@@ -14,11 +14,11 @@ const FEED_LAG_MAX: u64 = 10_000;
 
 const AFTER: &str = "\
 Exit code 4 and a line for each when something is wrong: the database or the store does not
-answer, interrupted work waits to be rolled forward, the change feed lags.
+answer, interrupted work waits to be rolled forward, the change feed lags or cannot be read.
 
 JSON (--json): one object with metadata, binarydata (handler, where, reachable, error),
-figures (files, bytes, hidden, directories, held, overdue, reaps, feed_lag) and problems (list
-of texts).
+figures (files, bytes, hidden, directories, held, overdue, reaps, feed_lag), feed (readable,
+heartbeat_age_ms, error; missing where there is none) and problems (list of texts).
 
 Examples:
   ezdfs status
@@ -40,7 +40,20 @@ struct Status {
     binarydata: Part,
     #[serde(skip_serializing_if = "Option::is_none")]
     figures: Option<FiguresJson>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    feed: Option<Feed>,
     problems: Vec<String>,
+}
+
+/// The change feed.
+#[derive(Debug, Serialize)]
+struct Feed {
+    readable: bool,
+    /// Age of the latest heartbeat, by database time; missing where nobody has written one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    heartbeat_age_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -96,6 +109,7 @@ fn unopened(loaded: &ezdfs_config::Loaded, e: &ezdfs_core::Error) -> Status {
         metadata: part(&loaded.settings.store.metadata),
         binarydata: part(&loaded.settings.store.binarydata),
         figures: None,
+        feed: None,
         problems: vec![e.to_string()],
     }
 }
@@ -105,6 +119,7 @@ async fn of(store: &Store) -> Status {
     let binary = store.service.binary();
     let figures = store.service.metadata().figures().await;
     let probed = probe(store).await;
+    let feed = feed(store).await;
     let mut problems = Vec::new();
     let metadata = Part {
         handler: settings.metadata.clone(),
@@ -124,6 +139,9 @@ async fn of(store: &Store) -> Status {
     if let Some(e) = &binarydata.error {
         problems.push(format!("binarydata handler `{}` fails: {e}", binarydata.handler));
     }
+    if let Some(e) = feed.as_ref().and_then(|f| f.error.as_ref()) {
+        problems.push(format!("the change feed cannot be read: {e}"));
+    }
     if let Ok(figures) = &figures {
         problems.extend(findings(figures));
     }
@@ -137,7 +155,26 @@ async fn of(store: &Store) -> Status {
         reaps: f.reaps,
         feed_lag: f.feed_lag,
     });
-    Status { version: env!("CARGO_PKG_VERSION"), metadata, binarydata, figures, problems }
+    Status { version: env!("CARGO_PKG_VERSION"), metadata, binarydata, figures, feed, problems }
+}
+
+/// Reads the end of the feed, where the handler has one.
+async fn feed(store: &Store) -> Option<Feed> {
+    let metadata = store.service.metadata();
+    if !metadata.is_separate() {
+        return None;
+    }
+    let read = async {
+        let heartbeat = metadata.feed(FeedStart::Now).await?.poll(1).await?.heartbeat;
+        let now = metadata.now().await?;
+        Ok::<_, ezdfs_core::Error>(heartbeat.map(|at| now.since(at).as_millis()))
+    };
+    let (age, error) = match read.await {
+        Ok(age) => (age, None),
+        Err(e) => (None, Some(e.to_string())),
+    };
+    let heartbeat_age_ms = age.map(|ms| u64::try_from(ms).unwrap_or(u64::MAX));
+    Some(Feed { readable: error.is_none(), heartbeat_age_ms, error })
 }
 
 /// Asks the store for an object that is never there.
@@ -183,6 +220,14 @@ fn print(status: &Status, out: &mut Out) -> Result<()> {
         ] {
             out.line(&format!("{what:<12} {count}"))?;
         }
+    }
+    if let Some(feed) = &status.feed {
+        let state = match (feed.readable, feed.heartbeat_age_ms) {
+            (false, _) => "FAILS".to_owned(),
+            (true, None) => "ok, no heartbeat yet".to_owned(),
+            (true, Some(ms)) => format!("ok, heartbeat {ms} ms ago"),
+        };
+        out.line(&format!("{:<12} {state}", "change feed"))?;
     }
     for problem in &status.problems {
         out.line(&format!("PROBLEM: {problem}"))?;

@@ -13,6 +13,7 @@
 //! | [`entry`] | [`Entry`], [`FileMeta`] |
 //! | [`record`] | rows as stored, and the one rule that turns them into an entry |
 //! | [`intent`] | pending work: publish, rename, delete, reap |
+//! | [`feed`] | the change feed: [`FeedReader`], [`FeedEvent`] |
 //! | [`metadata`] | [`MetadataStore`], the seam to the metadata handlers |
 //! | [`bad_entry`] | [`BadEntry`]: what a listing meets that cannot be an object |
 //! | [`capabilities`] | what a binarydata handler can do, and [`SealSlot`] |
@@ -23,6 +24,7 @@ pub mod digest;
 pub mod entropy;
 pub mod entry;
 pub mod error;
+pub mod feed;
 pub mod intent;
 pub mod metadata;
 pub mod name;
@@ -36,6 +38,7 @@ pub use digest::{ETag, Pin, Sha256, Token};
 pub use entropy::{Entropy, OsEntropy, SeededEntropy};
 pub use entry::{Attrs, DirMeta, Entry, FileMeta};
 pub use error::{Error, ErrorKind, Result};
+pub use feed::{FeedEvent, FeedOp, FeedPoll, FeedReader, FeedStart};
 pub use intent::{Hold, Intent, IntentId, IntentKind, IntentState, Work};
 pub use metadata::{
     Change, Figures, Guard, MetadataStore, NewFile, Op, Page, Progress, ScanPage, Tombstone,

@@ -13,7 +13,8 @@ use async_trait::async_trait;
 
 use crate::digest::{Pin, Sha256, Token};
 use crate::entry::Entry;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
+use crate::feed::{FeedReader, FeedStart};
 use crate::intent::{Hold, Intent, IntentId, IntentState};
 use crate::name::NamePrefix;
 use crate::path::{DirPath, FilePath};
@@ -334,9 +335,38 @@ pub trait MetadataStore: Send + Sync + fmt::Debug + 'static {
     /// When the database does not answer.
     async fn trim_feed(&self, before: Timestamp) -> Result<u64>;
 
+    /// A reader of the change feed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] for a handler whose rows live in the objects; else when the
+    /// database does not answer.
+    async fn feed(&self, start: FeedStart) -> Result<Box<dyn FeedReader>> {
+        let _ = start;
+        Err(no_feed(&self.describe()))
+    }
+
+    /// Writes a heartbeat, which every reader of the feed sees ([`FeedPoll::heartbeat`]), unless
+    /// one that is younger than `unless_younger` stands already.
+    ///
+    /// # Errors
+    /// As [`MetadataStore::feed`].
+    ///
+    /// [`FeedPoll::heartbeat`]: crate::FeedPoll::heartbeat
+    async fn beat(&self, unless_younger: Duration) -> Result<()> {
+        let _ = unless_younger;
+        Err(no_feed(&self.describe()))
+    }
+
     /// Figures for `ezdfs status`; scans the table.
     ///
     /// # Errors
     /// When the database does not answer.
     async fn figures(&self) -> Result<Figures>;
+}
+
+fn no_feed(handler: &str) -> Error {
+    Error::new(
+        ErrorKind::Unsupported,
+        format!("{handler} has no change feed: its rows are derived from the objects"),
+    )
 }

@@ -18,16 +18,20 @@
 //! | [`rename`], [`rename_dir`], [`copy`] | moves and copies |
 //! | [`rename_broken`] | renames that broke in the middle or came late |
 //! | [`directory`], [`touch`], [`trash`], [`expiry`] | directories, attributes, soft delete, expiry |
+//! | [`feed`] | the change feed, followed; until when it is fresh |
+//! | `cache`, `voiding` | rows in memory while the feed is fresh |
 //! | [`maintenance`] | recovery, reaper, expiry sweep and clean-up, once |
 //! | [`mtime`], [`precondition`], [`media`], [`owner`] | small rules |
 
 pub mod binary;
+mod cache;
 pub mod copy;
 pub mod decide;
 pub mod delete;
 pub mod delete_dir;
 pub mod directory;
 pub mod expiry;
+pub mod feed;
 pub mod hold;
 pub mod limbo;
 pub mod maintenance;
@@ -46,9 +50,12 @@ pub mod service;
 pub mod touch;
 pub mod trash;
 pub mod upload;
+mod voiding;
 
 pub use binary::{BinaryStore, ObjectInfo};
+pub use cache::{CacheOptions, CacheState};
 pub use delete_dir::DeletedTree;
+pub use feed::{FeedState, Follower, FollowerOptions, Subscription, Told};
 pub use maintenance::Maintained;
 pub use precondition::Precondition;
 pub use publish::{PublishOptions, Published};

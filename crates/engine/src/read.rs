@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ezdfs_core::{
     Change, DirPath, Entry, Error, ErrorKind, FileMeta, FilePath, Guard, IntentState, Op, Pin,
-    Result, Work,
+    Record, Result, Work,
 };
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt as _};
@@ -125,12 +125,28 @@ impl FileService {
         Err(Error::not_found(path))
     }
 
-    /// The metadata of a visible file: at most one indexed SELECT, never touches bytes.
+    /// The metadata of a visible file: at most one indexed SELECT, none while it is in memory and
+    /// fresh; never touches bytes.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`], [`ErrorKind::IsDirectory`], or a database error.
     pub async fn load(&self, path: &FilePath) -> Result<FileMeta> {
+        match &self.inner.memory {
+            Some(memory) => {
+                let record = memory.cache.record(&*self.inner.metadata, path).await?;
+                self.visible_file(path, &record)
+            }
+            None => self.load_past_memory(path).await,
+        }
+    }
+
+    /// The same, of this moment: for those who change something, or found a mismatch.
+    pub(crate) async fn load_past_memory(&self, path: &FilePath) -> Result<FileMeta> {
         let record = self.inner.metadata.record(path).await?;
+        self.visible_file(path, &record)
+    }
+
+    fn visible_file(&self, path: &FilePath, record: &Record) -> Result<FileMeta> {
         match record.entry(path, self.inner.clock.now()) {
             Some(Entry::File(file)) => Ok(file),
             Some(Entry::Directory(_)) => Err(is_directory(path)),
@@ -164,8 +180,10 @@ impl FileService {
     {
         let deadline = self.inner.clock.boot() + self.inner.options.io_timeout;
         let mut reconciled = false;
+        let mut is_first = true;
         loop {
-            let meta = self.load(path).await?;
+            let meta =
+                if is_first { self.load(path).await? } else { self.load_past_memory(path).await? };
             let Some(range) = pick(&meta) else { return Ok(Opened { meta, body: None }) };
             let range = clamp(range, meta.size);
             let why = match self.open_version(&meta, range).await? {
@@ -173,6 +191,10 @@ impl FileService {
                 Attempt::Differs(why) => why,
             };
             tracing::debug!(%path, ?why, "rows and object differ; loading again");
+            is_first = false;
+            if let Some(memory) = &self.inner.memory {
+                memory.cache.void(path);
+            }
             let is_late = self.inner.clock.boot() >= deadline;
             // Work first, row second: a publish that ended in between has changed the row.
             let at_work = self.at_work(path).await?;
@@ -268,7 +290,7 @@ impl FileService {
 
     /// Whether the entry is another one by now.
     async fn changed_since(&self, meta: &FileMeta) -> Result<bool> {
-        let now = self.load(&meta.path).await?;
+        let now = self.load_past_memory(&meta.path).await?;
         Ok(now.witness != meta.witness || now.pin != meta.pin)
     }
 

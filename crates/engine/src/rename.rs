@@ -107,7 +107,7 @@ impl FileService {
         to: &FilePath,
         overwrite: bool,
     ) -> Result<FileMeta> {
-        let source = self.load(from).await?;
+        let source = self.load_past_memory(from).await?;
         let target = self.inner.metadata.record(to).await?;
         crate::publish::refuse_collision(to, &target)?;
         match target.entry(to, self.inner.clock.now()) {

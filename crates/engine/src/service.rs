@@ -1,13 +1,16 @@
 //! `FileService`, its parts and its options.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use ezdfs_core::{Clock, Entropy, MetadataStore};
 use tokio::sync::Semaphore;
 
 use crate::binary::BinaryStore;
+use crate::cache::{CacheOptions, CacheState, MetadataCache};
+use crate::feed::{FeedState, Follower, Listener};
 use crate::owner::Owner;
+use crate::voiding::Voiding;
 
 /// What a store is made of.
 #[derive(Debug, Clone)]
@@ -75,6 +78,14 @@ pub(crate) struct Inner {
     pub(crate) owner: Owner,
     /// Bounds the background writes that remember pins of foreign rows.
     pub(crate) remembering: Arc<Semaphore>,
+    /// Rows in memory, and the feed that keeps them fresh.
+    pub(crate) memory: Option<Memory>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Memory {
+    pub(crate) cache: Arc<MetadataCache>,
+    feed: Arc<crate::feed::Shared>,
 }
 
 impl FileService {
@@ -91,8 +102,43 @@ impl FileService {
                 options,
                 owner: Owner::this_process(),
                 remembering: Arc::new(Semaphore::new(4)),
+                memory: None,
             }),
         }
+    }
+
+    /// The same service, which answers [`Self::load`] and [`Self::open`] from memory while the
+    /// follower is fresh. Without it, also after it has ended, it asks the database each time.
+    #[must_use]
+    pub fn with_follower(&self, follower: &Follower, options: CacheOptions) -> Self {
+        let Inner { metadata, binary, clock, entropy, owner, remembering, .. } = &*self.inner;
+        let freshness = Arc::clone(follower.freshness());
+        let prefix = metadata.prefix().clone();
+        let cache = MetadataCache::new(prefix, Arc::clone(clock), freshness, options);
+        let cache = Arc::new(cache);
+        let listener: Weak<dyn Listener> = Arc::<MetadataCache>::downgrade(&cache);
+        let feed = Arc::clone(follower.shared());
+        feed.listen(listener);
+        Self {
+            inner: Arc::new(Inner {
+                metadata: Arc::new(Voiding::new(Arc::clone(metadata), Arc::clone(&cache))),
+                binary: binary.clone(),
+                clock: Arc::clone(clock),
+                entropy: Arc::clone(entropy),
+                options: self.inner.options,
+                owner: owner.clone(),
+                remembering: Arc::clone(remembering),
+                memory: Some(Memory { cache, feed }),
+            }),
+        }
+    }
+
+    /// State of the feed that keeps memory fresh, and of what is in memory; `None` for a service
+    /// that asks the database each time.
+    #[must_use]
+    pub fn memory_state(&self) -> Option<(FeedState, CacheState)> {
+        let memory = self.inner.memory.as_ref()?;
+        Some((memory.feed.state(), memory.cache.state()))
     }
 
     /// The metadata handler.

@@ -38,7 +38,7 @@ impl FileService {
         }
         let mut tries = 0;
         loop {
-            match self.load(path).await {
+            match self.load_past_memory(path).await {
                 Ok(file) => match self.touch_version(&file, touch).await {
                     Err(e) if e.kind() == ErrorKind::Stale && tries < TRIES => tries += 1,
                     other => return other,

@@ -105,6 +105,53 @@ pub struct Status {
     pub reaps: u64,
     /// Feed rows that the materialiser has not seen.
     pub feed_lag: u64,
+    /// The feed and what is in memory; missing where the database is asked each time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Memory>,
+}
+
+/// How answers from memory do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Memory {
+    /// Whether anything is answered from memory now.
+    pub fresh: bool,
+    /// How long ago everything had been told, in milliseconds; missing when not fresh.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub age_ms: Option<u64>,
+    /// Number of the latest change.
+    pub seq: u64,
+    /// Changes that were told.
+    pub events: u64,
+    /// How often everything in memory was dropped.
+    pub resyncs: u64,
+    /// Polls and heartbeats that failed.
+    pub errors: u64,
+    /// Paths in memory.
+    pub entries: u64,
+    /// Their memory, in bytes, roughly.
+    pub bytes: u64,
+    /// Answers from memory.
+    pub hits: u64,
+    /// Answers from the database.
+    pub misses: u64,
+}
+
+impl Memory {
+    fn of(service: &FileService) -> Option<Self> {
+        let (feed, cache) = service.memory_state()?;
+        Some(Self {
+            fresh: feed.age.is_some(),
+            age_ms: feed.age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+            seq: feed.seq,
+            events: feed.events,
+            resyncs: feed.resyncs,
+            errors: feed.errors,
+            entries: cache.entries,
+            bytes: cache.bytes,
+            hits: cache.hits,
+            misses: cache.misses,
+        })
+    }
 }
 
 impl Status {
@@ -126,6 +173,7 @@ impl Status {
             overdue: figures.overdue,
             reaps: figures.reaps,
             feed_lag: figures.feed_lag,
+            memory: Memory::of(service),
         })
     }
 }

@@ -7,7 +7,7 @@ use ezdfs_core::{Name, NameHash, NodeKind, NodeRow, Result, Timestamp};
 
 use crate::change::{new_dir, stands_at, unknown_version};
 use crate::place::{Place, ancestors, is_listable};
-use crate::rows::{Rows, Stored};
+use crate::rows::{Intend, Rows, Stored};
 
 /// A name that a foreign writer touched, after all its changes that are looked at together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub(crate) async fn place<R: Rows>(
 ) -> Result<u64> {
     let changes: Vec<&ForeignChange> = changes.iter().filter(|c| is_placeable(c)).collect();
     let names: Vec<Name> = changes.iter().map(|c| Name::from_row(&c.name)).collect();
-    let found = rows.find(&names, false).await?;
+    let found = rows.find(&names, Intend::ChangeAll, false).await?;
 
     let mut put = Vec::new();
     let mut gone = Vec::new();
@@ -120,7 +120,7 @@ pub(crate) async fn place_ancestors<'n, R: Rows>(
         return Ok(0);
     }
     let names: Vec<Name> = wanted.into_values().collect();
-    let found = rows.find(&names, false).await?;
+    let found = rows.find(&names, Intend::Keep, false).await?;
     let mut missing = Vec::new();
     let mut replaced = Vec::new();
     for (name, stored) in names.iter().zip(&found.rows) {

@@ -25,13 +25,26 @@ impl Stored {
     }
 }
 
+/// What a change is about to do with the rows that it looks for. A store whose transactions run
+/// side by side locks them accordingly, so that what was found stays true until the commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Intend {
+    /// Change the node row of each of them.
+    ChangeAll,
+    /// Change the first, or compare it; the others are the directories above it, which must stay.
+    ChangeFirst,
+    /// Change none; they are directories, which must stay.
+    Keep,
+}
+
 /// Answer to [`Rows::find`].
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     /// In the order of the names asked for.
     pub(crate) rows: Vec<Stored>,
-    /// Whether a base row that is not hidden stands below the first name. Only then can it be a
-    /// directory that no node row tells of yet.
+    /// Whether a base row that is not hidden, and that no node row tells of yet, stands below the
+    /// first name: then it is a directory all the same. Rows that have their entries may count or
+    /// not.
     pub(crate) below: bool,
 }
 
@@ -56,10 +69,16 @@ pub(crate) struct HoldCount {
 pub(crate) trait Rows: Send {
     /// Rows of several names in one query; with `below` also whether something visible stands
     /// below the first.
-    fn find(&mut self, names: &[Name], below: bool) -> impl Future<Output = Result<Found>> + Send;
+    fn find(
+        &mut self,
+        names: &[Name],
+        intend: Intend,
+        below: bool,
+    ) -> impl Future<Output = Result<Found>> + Send;
 
     /// A page of base rows below a name, in byte order, after the name `after`: those excepted
-    /// that are hidden or stand under a hash that is not theirs.
+    /// that are hidden or stand under a hash that is not theirs. Rows in a directory further down
+    /// that has a node row may be left out.
     fn unhidden_below(
         &mut self,
         name: &Name,
@@ -89,13 +108,15 @@ pub(crate) trait Rows: Send {
     /// Deletes node rows.
     fn delete_nodes(&mut self, hashes: &[NameHash]) -> impl Future<Output = Result<()>> + Send;
 
-    /// Deletes the directory rows below `hash`, at any depth.
+    /// Deletes the directory rows below `hash`, at any depth. Those that lead to a file which is
+    /// not hidden may stay.
     fn delete_dirs_below(&mut self, hash: NameHash) -> impl Future<Output = Result<()>> + Send;
 
     /// Whether the directory has an entry that is not a file.
     fn has_subdir(&mut self, hash: NameHash) -> impl Future<Output = Result<bool>> + Send;
 
-    /// Sets mtime and ctime of directories to `now`, where mtime lies at least a second back.
+    /// Sets mtime and ctime of directories to `now`, where mtime lies at least a second back; now
+    /// or right after the commit.
     fn touch_dirs(
         &mut self,
         hashes: &[NameHash],

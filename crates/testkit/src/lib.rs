@@ -2,10 +2,19 @@
 
 pub mod faults;
 pub mod foreign_writer;
+pub mod mariadb_writer;
 pub mod metadata_suite;
 pub mod model;
 pub mod object_store_suite;
+pub mod php;
+pub mod postgres_writer;
+pub mod servers;
+pub mod skip;
 pub mod sqlite_writer;
 
 pub use foreign_writer::ForeignWriter;
+pub use mariadb_writer::MariadbForeignWriter;
+pub use php::{IbexaNode, PdoNode, PhpNode};
+pub use postgres_writer::PostgresForeignWriter;
+pub use servers::TestDatabase;
 pub use sqlite_writer::SqliteForeignWriter;

@@ -13,7 +13,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _};
 use tokio::sync::Mutex;
 
-use crate::foreign_writer::{ForeignWriter, hash_of, scope_of};
+use crate::foreign_writer::{ForeignError, ForeignWriter, hash_of, like_pattern};
 
 /// Plain SQL on the base table of a SQLite database.
 #[derive(Debug)]
@@ -60,35 +60,37 @@ impl SqliteForeignWriter {
 
 #[async_trait]
 impl ForeignWriter for SqliteForeignWriter {
-    async fn store(&self, name: &str, size: u64, mtime: i64, datatype: &str) {
+    async fn store_row(&self, row: &ForeignRow) -> Result<(), ForeignError> {
         let mut conn = self.conn.lock().await;
-        let size = i64::try_from(size).unwrap();
+        let base = &row.base;
+        let hash = hash_of(&base.name).to_hex();
+        let size = i64::try_from(base.size).unwrap();
         let inserted = sqlx::query(self.sql(
             "INSERT INTO {t} (name, name_hash, name_trunk, mtime, size, scope, datatype) \
              VALUES (?, ?, ?, ?, ?, ?, ?)",
         ))
-        .bind(name)
-        .bind(hash_of(name).to_hex())
-        .bind(name)
-        .bind(mtime)
+        .bind(&base.name)
+        .bind(&hash)
+        .bind(&row.name_trunk)
+        .bind(base.mtime)
         .bind(size)
-        .bind(scope_of(name))
-        .bind(datatype)
+        .bind(&base.scope)
+        .bind(&base.datatype)
         .execute(&mut *conn)
         .await;
         if inserted.is_err() {
             sqlx::query(self.sql(
                 "UPDATE {t} SET mtime = ?, size = ?, scope = ?, datatype = ? WHERE name_hash = ?",
             ))
-            .bind(mtime)
+            .bind(base.mtime)
             .bind(size)
-            .bind(scope_of(name))
-            .bind(datatype)
-            .bind(hash_of(name).to_hex())
+            .bind(&base.scope)
+            .bind(&base.datatype)
+            .bind(&hash)
             .execute(&mut *conn)
-            .await
-            .unwrap();
+            .await?;
         }
+        Ok(())
     }
 
     async fn delete(&self, name: &str) -> bool {
@@ -114,10 +116,8 @@ impl ForeignWriter for SqliteForeignWriter {
 
     async fn delete_directory(&self, name: &str) {
         let mut conn = self.conn.lock().await;
-        // A backslash is not escaped, as with Ibexa.
-        let pattern = format!("{}/%", name.replace('%', "\\%").replace('_', "\\_"));
         sqlx::query(self.sql("DELETE FROM {t} WHERE name LIKE ? ESCAPE '\\'"))
-            .bind(pattern)
+            .bind(like_pattern(name))
             .execute(&mut *conn)
             .await
             .unwrap();

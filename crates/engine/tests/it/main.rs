@@ -5,6 +5,7 @@
 mod costs;
 mod faults;
 mod foreign;
+mod memory;
 mod model;
 mod pauses;
 mod smoke;

@@ -9,7 +9,7 @@ use ezdfs_core::{
 
 use super::{Scope, collision};
 use crate::place::Place;
-use crate::rows::{Rows, Stored};
+use crate::rows::{Intend, Rows, Stored};
 
 /// A directory's mtime is bumped at most this often (consistency.md §2).
 pub(crate) const TOUCH_EVERY: Duration = Duration::from_secs(1);
@@ -111,7 +111,7 @@ impl<R: Rows> Scope<'_, R> {
         };
         let (above, names) = self.lineage(path);
         let Some(name) = names.first() else { return Ok(()) };
-        let found = self.rows.find(&names, true).await?;
+        let found = self.rows.find(&names, Intend::ChangeFirst, true).await?;
         let Some(old) = found.rows.first() else { return Ok(()) };
         let record = old.record(name);
         if record.collision {
@@ -180,9 +180,10 @@ impl<R: Rows> Scope<'_, R> {
 
     pub(super) async fn remove_dir_tree(&mut self, dir: &DirPath) -> Result<()> {
         let name = self.dir_name(dir);
+        let is_dir = self.stored(&name).await?.is_dir();
         self.rows.delete_dirs_below(name.hash()).await?;
         if let Some(path) = dir.path() {
-            if self.stored(&name).await?.is_dir() {
+            if is_dir && !self.lists_anything(path, &name).await? {
                 self.rows.delete_nodes(&[name.hash()]).await?;
             }
             self.touch_parent(path).await?;

@@ -1,13 +1,13 @@
 //! Steps on files.
 
 use ezdfs_core::{
-    Attrs, BaseRow, Error, ErrorKind, FilePath, NewFile, NodeKind, NodeRow, Pin, Result,
+    Attrs, BaseRow, Error, ErrorKind, FilePath, Name, NewFile, NodeKind, NodeRow, Pin, Result,
     Scope as FileScope, Timestamp,
 };
 
 use super::{Scope, collision};
 use crate::place::Place;
-use crate::rows::Rows;
+use crate::rows::{Intend, Rows};
 
 /// Longest `datatype` in bytes: the column is varchar(255), and MySQL counts characters but a
 /// media type is ASCII (ibexa-dfs.md §1.2).
@@ -18,7 +18,7 @@ impl<R: Rows> Scope<'_, R> {
         check_new_file(path, file)?;
         let (above, names) = self.lineage(path);
         let Some(name) = names.first() else { return Ok(()) };
-        let found = self.rows.find(&names, true).await?;
+        let found = self.rows.find(&names, Intend::ChangeFirst, true).await?;
         let Some(old) = found.rows.first() else { return Ok(()) };
         let record = old.record(name);
         let place = Place::of(name.as_str());
@@ -30,35 +30,8 @@ impl<R: Rows> Scope<'_, R> {
             return Err(Error::new(ErrorKind::IsDirectory, format!("`{path}` is a directory")));
         }
         self.place_ancestors(&above, &names[1..], &found.rows[1..]).await?;
-        let base = BaseRow {
-            name: name.as_str().to_owned(),
-            datatype: file.datatype.clone(),
-            scope: FileScope::of(path).as_str().to_owned(),
-            size: file.size,
-            mtime: file.mtime.base_mtime(),
-            expired: false,
-        };
         let kept = old.node.as_ref().map(|n| &n.attrs);
-        let node = NodeRow {
-            parent: place.parent,
-            basename: place.basename.to_owned(),
-            kind: NodeKind::File,
-            attrs: Attrs {
-                ino: 0,
-                mode: file.mode.or(kept.and_then(|a| a.mode)),
-                uid: file.uid.or(kept.and_then(|a| a.uid)),
-                gid: file.gid.or(kept.and_then(|a| a.gid)),
-                ctime: self.now,
-            },
-            mtime: file.mtime,
-            pin: file.pin.clone(),
-            token: file.token,
-            sha256: file.sha256,
-            // As precise as the column, in every store.
-            expires: file.expires.map(|at| Timestamp::from_millis(at.millis())),
-            base_size: base.size,
-            base_mtime: base.mtime,
-        };
+        let (base, node) = rows_of(name, path, file, kept, self.now);
         let hash = name.hash();
         self.rows.put_base(hash, &base).await?;
         self.rows.put_nodes(&[(hash, node)]).await?;
@@ -85,7 +58,7 @@ impl<R: Rows> Scope<'_, R> {
     pub(super) async fn set_pin(&mut self, path: &FilePath, pin: &Pin) -> Result<()> {
         let (above, names) = self.lineage(path);
         let Some(name) = names.first() else { return Ok(()) };
-        let found = self.rows.find(&names, false).await?;
+        let found = self.rows.find(&names, Intend::ChangeFirst, false).await?;
         let Some(old) = found.rows.first() else { return Ok(()) };
         let Some(base) = old.record(name).base else {
             return Err(Error::new(
@@ -104,6 +77,46 @@ impl<R: Rows> Scope<'_, R> {
         node.pin = Some(pin.clone());
         self.rows.put_nodes(&[(name.hash(), node)]).await
     }
+}
+
+/// The rows of a new version. Mode and owner that it does not set are those `kept` of the one before.
+pub(crate) fn rows_of(
+    name: &Name,
+    path: &FilePath,
+    file: &NewFile,
+    kept: Option<&Attrs>,
+    now: Timestamp,
+) -> (BaseRow, NodeRow) {
+    let place = Place::of(name.as_str());
+    let base = BaseRow {
+        name: name.as_str().to_owned(),
+        datatype: file.datatype.clone(),
+        scope: FileScope::of(path).as_str().to_owned(),
+        size: file.size,
+        mtime: file.mtime.base_mtime(),
+        expired: false,
+    };
+    let node = NodeRow {
+        parent: place.parent,
+        basename: place.basename.to_owned(),
+        kind: NodeKind::File,
+        attrs: Attrs {
+            ino: 0,
+            mode: file.mode.or(kept.and_then(|a| a.mode)),
+            uid: file.uid.or(kept.and_then(|a| a.uid)),
+            gid: file.gid.or(kept.and_then(|a| a.gid)),
+            ctime: now,
+        },
+        mtime: file.mtime,
+        pin: file.pin.clone(),
+        token: file.token,
+        sha256: file.sha256,
+        // As precise as the column, in every store.
+        expires: file.expires.map(|at| Timestamp::from_millis(at.millis())),
+        base_size: base.size,
+        base_mtime: base.mtime,
+    };
+    (base, node)
 }
 
 /// The node row of a base row whose version nobody knows. Mode and owner of an earlier version
@@ -150,7 +163,7 @@ fn touch_is_due(dir: Option<&NodeRow>, now: Timestamp) -> bool {
     })
 }
 
-fn check_new_file(path: &FilePath, file: &NewFile) -> Result<()> {
+pub(crate) fn check_new_file(path: &FilePath, file: &NewFile) -> Result<()> {
     if file.datatype.len() > MAX_DATATYPE_BYTES {
         return Err(Error::new(
             ErrorKind::InvalidArgument,

@@ -9,10 +9,12 @@ use ezdfs_core::{
 };
 
 pub(crate) use dirs::{TOUCH_EVERY, new_dir};
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+pub(crate) use files::{check_new_file, rows_of};
 pub(crate) use files::{stands_at, unknown_version};
 pub(crate) use pending::hold;
 
-use crate::rows::{Rows, Stored};
+use crate::rows::{Intend, Rows, Stored};
 
 /// One write transaction of one store.
 pub(crate) struct Scope<'a, R> {
@@ -68,7 +70,7 @@ impl<R: Rows> Scope<'_, R> {
 
     /// The rows of one name.
     async fn stored(&mut self, name: &Name) -> Result<Stored> {
-        let found = self.rows.find(std::slice::from_ref(name), false).await?;
+        let found = self.rows.find(std::slice::from_ref(name), Intend::ChangeFirst, false).await?;
         Ok(found.rows.into_iter().next().unwrap_or_default())
     }
 

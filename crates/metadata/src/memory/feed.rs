@@ -1,11 +1,16 @@
 //! The change feed of the memory store.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use ezdfs_core::{NameHash, Progress, Result, Timestamp};
+use async_trait::async_trait;
+use ezdfs_core::{
+    FeedEvent, FeedOp, FeedPoll, FeedReader, FeedStart, NameHash, Progress, Result, Timestamp,
+};
 
 use super::rows::Transaction;
-use super::state::{FeedOp, State};
+use super::state::State;
 use crate::materialise::{self, ForeignChange};
 
 pub(super) async fn materialise(
@@ -59,6 +64,72 @@ pub(super) fn trim(state: &mut State, before: Timestamp) -> u64 {
         .map_or(i64::MAX, |(seq, _)| *seq);
     let had = state.feed.len();
     let before = before.millis();
-    state.feed.retain(|seq, row| *seq >= unseen || row.at >= before);
+    let trimmed = &mut state.trimmed;
+    state.feed.retain(|seq, row| {
+        let stays = *seq >= unseen || row.at >= before;
+        if !stays {
+            *trimmed = (*trimmed).max(*seq);
+        }
+        stays
+    });
     u64::try_from(had - state.feed.len()).unwrap_or(u64::MAX)
+}
+
+/// Who made the changes of the stores of one table, all of which live in this process.
+const ORIGIN: &str = "memory";
+
+/// A reader. Numbers have holes here, where transactions were rolled back, as they have on the
+/// servers; what a trim deleted is known by its number.
+#[derive(Debug)]
+pub(super) struct Reader {
+    table: Arc<Mutex<State>>,
+    /// The number that was told last.
+    position: i64,
+}
+
+impl Reader {
+    pub(super) fn new(table: Arc<Mutex<State>>, start: FeedStart) -> Self {
+        let position = match start {
+            FeedStart::Now => super::lock(&table).last_seq,
+            FeedStart::After(seq) => i64::try_from(seq).unwrap_or(i64::MAX),
+        };
+        Self { table, position }
+    }
+}
+
+#[async_trait]
+impl FeedReader for Reader {
+    async fn poll(&mut self, limit: u32) -> Result<FeedPoll> {
+        let limit = usize::try_from(limit.max(1)).unwrap_or(usize::MAX);
+        let state = super::lock(&self.table);
+        let lost = self.position < state.trimmed || self.position > state.last_seq;
+        self.position = self.position.min(state.last_seq);
+        let mut waiting = state.feed.range(self.position.saturating_add(1)..);
+        let mut events = Vec::new();
+        for (seq, row) in waiting.by_ref().take(limit) {
+            self.position = *seq;
+            events.push(FeedEvent {
+                seq: u64::try_from(*seq).unwrap_or_default(),
+                op: row.op,
+                name: row.name.clone(),
+                origin: (!row.foreign).then(|| ORIGIN.to_owned()),
+                at: Timestamp::from_millis(row.at),
+            });
+        }
+        let more = waiting.next().is_some();
+        if !more {
+            // Nobody is lost twice by the same trim.
+            self.position = state.last_seq;
+        }
+        let heartbeat = state.heartbeat.filter(|_| !more);
+        Ok(FeedPoll { events, more, lost, heartbeat })
+    }
+}
+
+/// Writes a heartbeat unless a younger one stands.
+pub(super) fn beat(state: &mut State, now: Timestamp, unless_younger: Duration) {
+    let is_young = state.heartbeat.is_some_and(|at| at.plus(unless_younger) > now);
+    if !is_young {
+        state.heartbeat = Some(now);
+    }
 }

@@ -3,9 +3,9 @@
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use ezdfs_core::{BaseRow, NameHash};
+use ezdfs_core::{BaseRow, FeedOp, NameHash};
 
-use super::state::{FeedOp, FullRow, State};
+use super::state::{FullRow, State};
 
 /// A base row with all its columns.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ezdfs_core::{
-    Change, Clock, DirPath, Error, ErrorKind, Figures, FilePath, Hold, Intent, IntentState,
-    MetadataStore, NamePrefix, Page, Progress, Record, Result, ScanPage, Timestamp, Token,
-    Tombstone,
+    Change, Clock, DirPath, Error, ErrorKind, FeedReader, FeedStart, Figures, FilePath, Hold,
+    Intent, IntentState, MetadataStore, NamePrefix, Page, Progress, Record, Result, ScanPage,
+    Timestamp, Token, Tombstone,
 };
 use futures::FutureExt as _;
 
@@ -167,6 +167,15 @@ impl MetadataStore for MemoryMetadata {
 
     async fn trim_feed(&self, before: Timestamp) -> Result<u64> {
         Ok(feed::trim(&mut self.lock(), before))
+    }
+
+    async fn feed(&self, start: FeedStart) -> Result<Box<dyn FeedReader>> {
+        Ok(Box::new(feed::Reader::new(Arc::clone(&self.table), start)))
+    }
+
+    async fn beat(&self, unless_younger: Duration) -> Result<()> {
+        feed::beat(&mut self.lock(), self.clock.now(), unless_younger);
+        Ok(())
     }
 
     async fn figures(&self) -> Result<Figures> {

@@ -2,13 +2,13 @@
 //! rolled back.
 
 use ezdfs_core::{
-    BaseRow, FilePath, Intent, IntentId, IntentState, Name, NameHash, NamePrefix, NodeKind,
+    BaseRow, FeedOp, FilePath, Intent, IntentId, IntentState, Name, NameHash, NamePrefix, NodeKind,
     NodeRow, Result, Timestamp, Token,
 };
 
-use super::state::{FeedOp, FullRow, PendingRow, State};
+use super::state::{FullRow, PendingRow, State};
 use crate::change::TOUCH_EVERY;
-use crate::rows::{BasePage, Found, HoldCount, Rows};
+use crate::rows::{BasePage, Found, HoldCount, Intend, Rows};
 
 /// Base rows in a page of `unhidden_below`; small, so that tests cross its border.
 const PAGE: usize = 16;
@@ -82,7 +82,7 @@ impl<'a> Transaction<'a> {
 }
 
 impl Rows for Transaction<'_> {
-    async fn find(&mut self, names: &[Name], below: bool) -> Result<Found> {
+    async fn find(&mut self, names: &[Name], _: Intend, below: bool) -> Result<Found> {
         let below = below
             && names.first().is_some_and(|name| {
                 self.state.base_below(name.as_str(), None).any(|(_, r)| r.base.visible())

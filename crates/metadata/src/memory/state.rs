@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use ezdfs_core::{BaseRow, Intent, NameHash, NamePrefix, NodeRow};
+use ezdfs_core::{BaseRow, FeedOp, Intent, NameHash, NamePrefix, NodeRow, Timestamp};
 
 use crate::place::below;
 use crate::rows::Stored;
@@ -35,13 +35,6 @@ pub(super) struct FeedRow {
     pub(super) at: i64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum FeedOp {
-    Insert,
-    Update,
-    Delete,
-}
-
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) base: BTreeMap<NameHash, FullRow>,
@@ -56,6 +49,9 @@ pub(super) struct State {
     pub(super) last_seq: i64,
     /// The materialiser has seen the feed up to here.
     pub(super) materialised: i64,
+    /// The highest number that a trim has deleted.
+    pub(super) trimmed: i64,
+    pub(super) heartbeat: Option<Timestamp>,
 }
 
 impl State {

@@ -31,6 +31,8 @@ const ROW_BUFFER: usize = 1024;
 /// readers miss is mostly in the page cache of the system.
 const WRITER_CACHE: &str = "-32768";
 const READER_CACHE: &str = "-4096";
+/// A follower reads the end of one table.
+const FOLLOWER_CACHE: &str = "-256";
 
 /// The connection that writes. Its changes are marked in the feed as ours.
 pub(super) async fn writer(file: &Path, options: &SqliteOptions) -> Result<SqliteConnection> {
@@ -93,6 +95,20 @@ pub(super) fn readers(file: &Path, options: &SqliteOptions) -> SqlitePool {
         .idle_timeout(None)
         .max_lifetime(None)
         .connect_lazy_with(connect)
+}
+
+/// The connection of one reader of the change feed.
+pub(super) async fn follower(file: &Path, options: &SqliteOptions) -> Result<SqliteConnection> {
+    SqliteConnectOptions::new()
+        .filename(file)
+        .read_only(true)
+        .busy_timeout(options.busy_timeout)
+        .pragma("cache_size", FOLLOWER_CACHE)
+        .row_buffer_size(ROW_BUFFER)
+        .disable_statement_logging()
+        .connect()
+        .await
+        .map_err(|e| error::database(file, "open the database", e))
 }
 
 /// Starts a write transaction; waits for other processes, but not for ever.

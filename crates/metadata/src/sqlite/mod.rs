@@ -14,12 +14,14 @@
 //! | `writer` | the task that writes; group commit |
 //! | `read` | queries on the read connections |
 //! | `feed` | materialiser, backfill, trim |
+//! | `follow` | readers of the change feed |
 
 mod bind;
 mod connect;
 mod decode;
 mod error;
 mod feed;
+mod follow;
 mod inspect;
 mod packed;
 mod read;
@@ -34,9 +36,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ezdfs_core::{
-    Change, Clock, DirPath, Error, ErrorKind, Figures, FilePath, Hold, Intent, IntentState,
-    MetadataStore, NamePrefix, Page, Progress, Record, Result, ScanPage, Timestamp, Token,
-    Tombstone,
+    Change, Clock, DirPath, Error, ErrorKind, FeedReader, FeedStart, Figures, FilePath, Hold,
+    Intent, IntentState, MetadataStore, NamePrefix, Page, Progress, Record, Result, ScanPage,
+    Timestamp, Token, Tombstone,
 };
 use sqlx::sqlite::SqlitePool;
 
@@ -105,7 +107,7 @@ impl SqliteMetadata {
         clock: Arc<dyn Clock>,
     ) -> Result<Self> {
         let file = file.as_ref().to_owned();
-        sql::check_table(&options.table)?;
+        crate::table::check(&options.table)?;
         connect::check_file_system(&file)?;
         let sql = Arc::new(Sql::new(&options.table));
         let mut conn = connect::writer(&file, &options).await?;
@@ -267,6 +269,18 @@ impl MetadataStore for SqliteMetadata {
                 return Ok(trimmed);
             }
         }
+    }
+
+    async fn feed(&self, start: FeedStart) -> Result<Box<dyn FeedReader>> {
+        let clock = Arc::clone(&self.clock);
+        let reader =
+            follow::Reader::open(self.file.clone(), self.options.clone(), clock, start).await?;
+        Ok(Box::new(reader))
+    }
+
+    /// Nothing: a reader of the one file needs no heartbeat of another process, see `follow`.
+    async fn beat(&self, _unless_younger: Duration) -> Result<()> {
+        Ok(())
     }
 
     async fn figures(&self) -> Result<Figures> {

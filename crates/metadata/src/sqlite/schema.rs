@@ -27,7 +27,7 @@ pub(super) const FEED_TRIGGERS: [&str; 4] =
 /// # Errors
 /// [`ErrorKind::Config`] for a name that cannot be the base table's.
 pub fn ddl(table: &str) -> Result<String> {
-    super::sql::check_table(table)?;
+    crate::table::check(table)?;
     Ok([BASE, SIDE, TRIGGERS].map(|part| part.replace("{table}", table)).join("\n"))
 }
 

@@ -5,8 +5,6 @@
 
 use std::sync::Arc;
 
-use ezdfs_core::{Error, ErrorKind, Result};
-
 /// Columns of base row `b` and node row `n`, as [`super::decode`] reads them.
 const COLUMNS: &str = "b.name, b.datatype, b.scope, b.size, b.mtime, b.expired = 1, \
      n.parent_hash, n.basename, n.kind, n.ino, n.mode, n.uid, n.gid, n.mtime_ns, n.ctime_ns, \
@@ -72,7 +70,7 @@ pub(super) struct Sql {
 pub(super) const NODES_AT_ONCE: usize = 32;
 
 impl Sql {
-    /// Statements around `table`, which [`check_table`] has seen.
+    /// Statements around `table`, a name that [`crate::table::check`] has seen.
     pub(super) fn new(table: &str) -> Self {
         let text = |s: String| Text::from(s);
         let join = format!("\"{table}\" b LEFT JOIN ezdfs_node n ON n.path_hash = b.name_hash");
@@ -271,49 +269,4 @@ fn put_nodes(rows: usize) -> String {
         vec![values.as_str(); rows].join(", "),
         update.join(", ")
     )
-}
-
-/// A table name that is safe inside a statement and none of ours.
-///
-/// # Errors
-/// [`ErrorKind::Config`].
-pub(super) fn check_table(table: &str) -> Result<()> {
-    let mut bytes = table.bytes();
-    let is_identifier = table.len() <= 64
-        && bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
-        && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    if !is_identifier {
-        return Err(Error::new(
-            ErrorKind::Config,
-            format!(
-                "`{table}` cannot be a table name: use letters, digits and `_`, at most 64 (Ibexa: `ezdfsfile` or `ibexa_dfs_file`)"
-            ),
-        ));
-    }
-    let lower = table.to_ascii_lowercase();
-    if lower.starts_with("ezdfs_") || lower.starts_with("sqlite_") {
-        return Err(Error::new(
-            ErrorKind::Config,
-            format!(
-                "`{table}` cannot be the base table: that prefix belongs to the side tables or to SQLite"
-            ),
-        ));
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::check_table;
-
-    #[test]
-    fn table_names() {
-        for good in ["ezdfsfile", "ibexa_dfs_file", "_t1", "T"] {
-            assert!(check_table(good).is_ok(), "{good}");
-        }
-        for bad in ["", "1a", "a b", "a\"; DROP TABLE x; --", "é", "ezdfs_node", "SQLITE_x"] {
-            assert!(check_table(bad).is_err(), "{bad}");
-        }
-        assert!(check_table(&"x".repeat(65)).is_err());
-    }
 }

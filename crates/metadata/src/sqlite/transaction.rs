@@ -15,7 +15,7 @@ use super::sql::{NODES_AT_ONCE, Sql};
 use super::{decode, error, packed};
 use crate::change::TOUCH_EVERY;
 use crate::place::{Place, below};
-use crate::rows::{BasePage, Found, HoldCount, Rows};
+use crate::rows::{BasePage, Found, HoldCount, Intend, Rows};
 
 /// Base rows in a page of `unhidden_below`.
 const PAGE: u32 = 256;
@@ -76,7 +76,7 @@ impl Transaction<'_> {
 }
 
 impl Rows for Transaction<'_> {
-    async fn find(&mut self, names: &[Name], with_below: bool) -> Result<Found> {
+    async fn find(&mut self, names: &[Name], _: Intend, with_below: bool) -> Result<Found> {
         let hashes: Vec<NameHash> = names.iter().map(Name::hash).collect();
         let range =
             names.first().filter(|_| with_below).and_then(|name| below(name.as_str())).unzip();

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ezdfs_core::{
-    Attrs, BaseRow, Change, DirPath, Figures, FilePath, Hold, Intent, IntentState, MetadataStore,
-    NamePrefix, NewFile, NodeKind, NodeRow, Op, Page, Progress, Record, Result, ScanPage, Scope,
-    Timestamp, Token, Tombstone,
+    Attrs, BaseRow, Change, DirPath, FeedReader, FeedStart, Figures, FilePath, Hold, Intent,
+    IntentState, MetadataStore, NamePrefix, NewFile, NodeKind, NodeRow, Op, Page, Progress, Record,
+    Result, ScanPage, Scope, Timestamp, Token, Tombstone,
 };
 
 use super::read_only;
@@ -163,6 +163,14 @@ impl MetadataStore for Overlay {
     }
 
     async fn trim_feed(&self, _before: Timestamp) -> Result<u64> {
+        Err(read_only())
+    }
+
+    async fn feed(&self, start: FeedStart) -> Result<Box<dyn FeedReader>> {
+        self.rows.feed(start).await
+    }
+
+    async fn beat(&self, _unless_younger: Duration) -> Result<()> {
         Err(read_only())
     }
 

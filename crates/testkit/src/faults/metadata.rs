@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ezdfs_core::{
-    Change, DirPath, Error, ErrorKind, Figures, FilePath, Hold, Intent, IntentState, MetadataStore,
-    NamePrefix, Page, Progress, Record, Result, ScanPage, Timestamp, Token, Tombstone,
+    Change, DirPath, Error, ErrorKind, FeedPoll, FeedReader, FeedStart, Figures, FilePath, Hold,
+    Intent, IntentState, MetadataStore, NamePrefix, Page, Progress, Record, Result, ScanPage,
+    Timestamp, Token, Tombstone,
 };
 
 use super::plan::Plan;
@@ -120,7 +121,30 @@ impl MetadataStore for FaultyMetadata {
         self.write("trim_feed", self.inner.trim_feed(before)).await
     }
 
+    async fn feed(&self, start: FeedStart) -> Result<Box<dyn FeedReader>> {
+        let inner = self.read("feed", self.inner.feed(start)).await?;
+        Ok(Box::new(FaultyReader { inner, plan: self.plan.clone() }))
+    }
+
+    async fn beat(&self, unless_younger: Duration) -> Result<()> {
+        self.write("beat", self.inner.beat(unless_younger)).await
+    }
+
     async fn figures(&self) -> Result<Figures> {
         self.read("figures", self.inner.figures()).await
+    }
+}
+
+/// A reader of the feed whose polls follow the plan of its store.
+#[derive(Debug)]
+struct FaultyReader {
+    inner: Box<dyn FeedReader>,
+    plan: Plan,
+}
+
+#[async_trait]
+impl FeedReader for FaultyReader {
+    async fn poll(&mut self, limit: u32) -> Result<FeedPoll> {
+        self.plan.call("poll", false, dead, self.inner.poll(limit)).await
     }
 }

@@ -95,6 +95,16 @@ impl Plan {
         self
     }
 
+    /// Every call fails from now on: an outage.
+    pub fn go_down(&self) {
+        self.0.dead.store(true, Ordering::SeqCst);
+    }
+
+    /// The end of [`Plan::go_down`].
+    pub fn come_back(&self) {
+        self.0.dead.store(false, Ordering::SeqCst);
+    }
+
     /// Whether crash or pause took place.
     #[must_use]
     pub fn fired(&self) -> bool {

@@ -13,6 +13,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::missing_panics_doc)]
 
 pub mod directories;
+pub mod feed;
 pub mod foreign;
 pub mod guards;
 pub mod holds;
@@ -126,6 +127,16 @@ macro_rules! metadata_suite {
             foreign::a_hash_that_is_not_the_names
             foreign::a_pin_is_remembered
             foreign::the_feed_is_trimmed_behind_the_materialiser
+            feed::every_change_is_told
+            feed::small_polls_tell_everything_once
+            feed::now_is_from_now_on
+            feed::a_number_is_a_place_to_start
+            feed::a_trimmed_log_is_a_gap
+            feed::a_number_of_another_life_is_a_gap
+            feed::a_change_that_failed_is_not_told
+            feed::a_neighbours_changes_are_told
+            feed::the_heartbeat_comes_back
+            feed::concurrent_changes_are_told_once
             queue::reaps_come_due
             queue::overdue_holds_come_due
             queue::ended_work_is_forgotten

@@ -1,0 +1,129 @@
+//! The reader of the change feed on PostgreSQL: exact, by snapshots.
+//!
+//! Numbers are given out before transactions commit, so their order says nothing about what is
+//! still to come. Each row carries the transaction that wrote it; what a reader has not seen is what
+//! its last snapshot did not show.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use ezdfs_core::{FeedEvent, FeedOp, FeedPoll, FeedReader, FeedStart, Result, Timestamp};
+use sqlx::postgres::PgRow;
+
+use super::Postgres;
+use crate::decode;
+use crate::server::Server;
+use crate::server::statement::{Statement, params};
+
+/// ?1 last snapshot, ?2 the snapshot that is being told, or NULL for the present one, ?3 above
+/// which number, ?4 limit. A row in any case: snapshot, heartbeat, trimmed, then the change.
+const POLL: &str = "SELECT s.snap::text, \
+     (SELECT value::bigint FROM ezdfs_meta WHERE key = 'heartbeat'), \
+     (SELECT value::bigint FROM ezdfs_meta WHERE key = 'trimmed'), \
+     c.seq, c.op, c.name, c.origin, c.at \
+     FROM (SELECT coalesce(?2::pg_snapshot, pg_current_snapshot()) AS snap) s \
+     LEFT JOIN LATERAL (SELECT * FROM ezdfs_change c WHERE c.xact >= pg_snapshot_xmin(?1::pg_snapshot) \
+       AND NOT pg_visible_in_snapshot(c.xact, ?1::pg_snapshot) \
+       AND pg_visible_in_snapshot(c.xact, s.snap) AND c.seq > ?3 \
+       ORDER BY c.seq LIMIT ?4) c ON TRUE ORDER BY c.seq";
+
+/// The present snapshot, and the highest number that was ever given out in it.
+const NOW: &str = "SELECT pg_current_snapshot()::text, greatest( \
+     (SELECT max(seq) FROM ezdfs_change), \
+     (SELECT value::bigint FROM ezdfs_meta WHERE key = 'trimmed'))";
+
+/// The state before any change: no transaction is visible in it.
+const NOTHING: &str = "1:1:";
+
+#[derive(Debug)]
+pub(super) struct Reader {
+    server: Arc<Server<Postgres>>,
+    poll: Statement,
+    /// All that was visible in it has been told.
+    seen: String,
+    /// The snapshot that is being told, when it did not fit into one poll, and the last number.
+    telling: Option<(String, i64)>,
+    /// Of what the first snapshot shows, nothing at or below that number is told.
+    floor: i64,
+    /// Highest number that was told, or that the caller knows of.
+    told: i64,
+}
+
+impl Reader {
+    pub(super) async fn open(server: Arc<Server<Postgres>>, start: FeedStart) -> Result<Self> {
+        let mut reader = Self {
+            server,
+            poll: Statement::numbered(POLL),
+            seen: NOTHING.to_owned(),
+            telling: None,
+            floor: 0,
+            told: 0,
+        };
+        match start {
+            FeedStart::Now => {
+                let what = "read the change feed";
+                let rows = reader.server.query(what, &Statement::numbered(NOW), vec![]).await?;
+                let failed = |e| reader.server.connections.failed(what, e);
+                if let Some(row) = rows.first() {
+                    reader.seen = decode::text(row, 0).map_err(failed)?.unwrap_or_default();
+                    reader.told = decode::int(row, 1).map_err(failed)?.unwrap_or_default();
+                }
+            }
+            FeedStart::After(seq) => {
+                reader.floor = i64::try_from(seq).unwrap_or(i64::MAX);
+                reader.told = reader.floor;
+            }
+        }
+        Ok(reader)
+    }
+}
+
+fn event(row: &PgRow) -> Result<Option<FeedEvent>, sqlx::Error> {
+    let Some(seq) = decode::int(row, 3)? else { return Ok(None) };
+    Ok(Some(FeedEvent {
+        seq: u64::try_from(seq).unwrap_or_default(),
+        op: FeedOp::from_row(&decode::text(row, 4)?.unwrap_or_default()),
+        name: decode::text(row, 5)?.unwrap_or_default(),
+        origin: decode::text(row, 6)?,
+        at: Timestamp::from_millis(decode::int(row, 7)?.unwrap_or_default()),
+    }))
+}
+
+#[async_trait]
+impl FeedReader for Reader {
+    async fn poll(&mut self, limit: u32) -> Result<FeedPoll> {
+        let limit = limit.max(1);
+        let (snapshot, after) = match &self.telling {
+            Some((snapshot, after)) => (Some(snapshot.clone()), *after),
+            None => (None, self.floor),
+        };
+        let params = params![self.seen.as_str(), snapshot, after, i64::from(limit)];
+        let what = "read the change feed";
+        let failed = |e| self.server.connections.failed(what, e);
+        let rows = self.server.query(what, &self.poll, params).await?;
+        let Some(first) = rows.first() else { return Ok(FeedPoll::default()) };
+        let snapshot = decode::text(first, 0).map_err(failed)?.unwrap_or_default();
+        let heartbeat = decode::int(first, 1).map_err(failed)?;
+        let trimmed = decode::int(first, 2).map_err(failed)?.unwrap_or_default();
+        let events: Result<Vec<_>, sqlx::Error> =
+            rows.iter().filter_map(|row| event(row).transpose()).collect();
+        let events = events.map_err(failed)?;
+
+        let more = u32::try_from(events.len()).is_ok_and(|n| n >= limit);
+        // Rows are trimmed long after they became visible: what was trimmed above all that was told
+        // was never told.
+        let lost = trimmed > self.told;
+        let last = events.last().map_or(0, |e| i64::try_from(e.seq).unwrap_or(i64::MAX));
+        self.told = self.told.max(last).max(trimmed);
+        if more {
+            self.telling = Some((snapshot, last));
+        } else {
+            self.seen = snapshot;
+            self.telling = None;
+            self.floor = 0;
+        }
+        let heartbeat =
+            heartbeat.filter(|_| !more && !self.server.is_degraded()).map(Timestamp::from_nanos);
+        Ok(FeedPoll { events, more, lost, heartbeat })
+    }
+}
