@@ -179,7 +179,7 @@ pub struct Page {
 /// A page of a walk over base rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScanPage {
-    /// Rows in byte order of their name, invisible ones included, with what is known of each.
+    /// Rows, invisible ones included, with what is known of each.
     /// `Err` holds a row that no reader can reach: its path breaks rules K, or it stands under a
     /// hash that is not its name's.
     pub rows: Vec<Result<(FilePath, Record), BaseRow>>,
@@ -264,8 +264,8 @@ pub trait MetadataStore: Send + Sync + fmt::Debug + 'static {
     /// When the database does not answer.
     async fn list(&self, dir: &DirPath, after: Option<&str>, limit: u32) -> Result<Page>;
 
-    /// A page of the base rows below `dir`, in byte order of their names, starting after the name
-    /// `after`; rows of any visibility.
+    /// A page of the base rows below `dir`, each once, in an order of the handler's own, starting
+    /// after the page that ended with `after`; rows of any visibility.
     ///
     /// # Errors
     /// When the database does not answer.

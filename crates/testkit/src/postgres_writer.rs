@@ -15,8 +15,9 @@ use crate::servers::TestDatabase;
 
 /// Plain SQL on the base table of a PostgreSQL database.
 ///
-/// PostgreSQL stores no U+0000 in text. Ibexa's INSERT of such a name fails and its UPDATE meets no
-/// row, so nothing is stored and nothing is said; here too.
+/// PostgreSQL stores no U+0000 in text: the INSERT of such a name fails and the UPDATE meets no
+/// row, so [`store`](ForeignWriter::store) stores nothing and says nothing. PHP's client library
+/// cuts the name there instead. No node gets so far, for the bytes are refused first.
 #[derive(Debug)]
 pub struct PostgresForeignWriter {
     // One statement at a time, as one PHP process.

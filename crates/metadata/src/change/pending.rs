@@ -24,18 +24,30 @@ pub(crate) async fn hold<R: Rows>(
         .collect();
     intents.sort_by_cached_key(|i| prefix.name(&i.path).hash());
     for intent in &intents {
-        if rows.add_intent(intent).await? {
-            continue;
+        if let Some(holder) = add_or_blocker(rows, intent).await? {
+            return Ok(Hold::Busy(Box::new(holder)));
         }
-        return match rows.blocker(&intent.path, intent.subtree).await? {
-            Some(holder) => Ok(Hold::Busy(Box::new(holder))),
-            None => Err(Error::new(
-                ErrorKind::Internal,
-                format!("`{}` is neither free nor held", intent.path),
-            )),
-        };
     }
     Ok(Hold::Held)
+}
+
+/// How often a path is tried whose holder went away between two looks at it.
+const LOOKS: u32 = 16;
+
+/// Stores a pending row, or says who keeps it from its path.
+async fn add_or_blocker<R: Rows>(rows: &mut R, intent: &Intent) -> Result<Option<Intent>> {
+    for _ in 0..LOOKS {
+        if rows.add_intent(intent).await? {
+            return Ok(None);
+        }
+        if let Some(holder) = rows.blocker(&intent.path, intent.subtree).await? {
+            return Ok(Some(holder));
+        }
+    }
+    Err(Error::new(
+        ErrorKind::Busy,
+        format!("`{}` is taken and given back all the time; try again later", intent.path),
+    ))
 }
 
 impl<R: Rows> Scope<'_, R> {
@@ -54,11 +66,10 @@ impl<R: Rows> Scope<'_, R> {
     }
 
     pub(super) async fn add_intent(&mut self, intent: &Intent) -> Result<()> {
-        if self.rows.add_intent(intent).await? {
-            return Ok(());
+        match add_or_blocker(self.rows, intent).await? {
+            None => Ok(()),
+            Some(holder) => Err(busy(&intent.path, &holder)),
         }
-        self.check_free(&intent.path, intent.subtree).await?;
-        Err(Error::new(ErrorKind::Internal, format!("`{}` is neither free nor held", intent.path)))
     }
 }
 

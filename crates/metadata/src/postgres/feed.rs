@@ -47,6 +47,8 @@ pub(super) struct Reader {
     floor: i64,
     /// Highest number that was told, or that the caller knows of.
     told: i64,
+    /// The caller came with a number that makes no sense here; said once.
+    is_lost: bool,
 }
 
 impl Reader {
@@ -58,20 +60,24 @@ impl Reader {
             telling: None,
             floor: 0,
             told: 0,
+            is_lost: false,
         };
+        let what = "read the change feed";
+        let rows = reader.server.query(what, &Statement::numbered(NOW), vec![]).await?;
+        let Some(row) = rows.first() else { return Ok(reader) };
+        let failed = |e| reader.server.connections.failed(what, e);
+        let snapshot = decode::text(row, 0).map_err(failed)?.unwrap_or_default();
+        let highest = decode::int(row, 1).map_err(failed)?.unwrap_or_default();
         match start {
             FeedStart::Now => {
-                let what = "read the change feed";
-                let rows = reader.server.query(what, &Statement::numbered(NOW), vec![]).await?;
-                let failed = |e| reader.server.connections.failed(what, e);
-                if let Some(row) = rows.first() {
-                    reader.seen = decode::text(row, 0).map_err(failed)?.unwrap_or_default();
-                    reader.told = decode::int(row, 1).map_err(failed)?.unwrap_or_default();
-                }
+                reader.seen = snapshot;
+                reader.told = highest;
             }
             FeedStart::After(seq) => {
                 reader.floor = i64::try_from(seq).unwrap_or(i64::MAX);
-                reader.told = reader.floor;
+                // A number that was never given out is one of another log.
+                reader.is_lost = reader.floor > highest;
+                reader.told = reader.floor.min(highest);
             }
         }
         Ok(reader)
@@ -112,7 +118,7 @@ impl FeedReader for Reader {
         let more = u32::try_from(events.len()).is_ok_and(|n| n >= limit);
         // Rows are trimmed long after they became visible: what was trimmed above all that was told
         // was never told.
-        let lost = trimmed > self.told;
+        let lost = trimmed > self.told || std::mem::take(&mut self.is_lost);
         let last = events.last().map_or(0, |e| i64::try_from(e.seq).unwrap_or(i64::MAX));
         self.told = self.told.max(last).max(trimmed);
         if more {

@@ -255,10 +255,9 @@ pub(super) fn sql(table: &str, names: Names) -> Sql {
              AND name_hash @in(?2) GROUP BY name_hash",
         ),
         todo_done: s("UPDATE ezdfs_change SET todo = FALSE WHERE seq @in(?1)"),
-        trimmable: s(
-            "SELECT seq FROM ezdfs_change WHERE at < ?1 AND NOT todo ORDER BY seq LIMIT ?2 \
-             FOR UPDATE SKIP LOCKED",
-        ),
+        trimmable: s("SELECT seq FROM ezdfs_change WHERE at < ?1 AND seq < coalesce( \
+             (SELECT min(seq) FROM ezdfs_change WHERE todo), 9223372036854775807) \
+             ORDER BY seq LIMIT ?2 FOR UPDATE SKIP LOCKED"),
         trim: s("DELETE FROM ezdfs_change WHERE seq @in(?1)"),
         note_trimmed: s("INSERT INTO ezdfs_meta AS m (key, value) VALUES ('trimmed', ?1::text) \
              ON CONFLICT (key) DO UPDATE SET \

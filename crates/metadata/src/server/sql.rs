@@ -82,7 +82,8 @@ pub(crate) struct Sql {
     pub(crate) has_subdir: Statement,
     /// ?1 hashes, ?2 now, ?3 not above that time.
     pub(crate) touch_dirs: Statement,
-    /// ?1 token. Rows that hold, and whether any was ended.
+    /// ?1 token, ?2 states. Rows that hold, and rows that were ended; locked, so that nobody takes the
+    /// path over before the commit.
     pub(crate) count_holds: Statement,
     /// ?1 own hash, ?2 hashes above, ?3 subtree, ?4 prefix, ?5 and ?6 range of paths below, ?7 path,
     /// ?8 kind, ?9 token, ?10 owner, ?11 state, ?12 hold, ?13 lease end, ?14 not before, ?15 size,

@@ -110,7 +110,7 @@ impl<D: Dialect> Server<D> {
         let mut pause = FIRST_PAUSE;
         let mut tries = 0;
         loop {
-            match self.attempt(task).await {
+            match self.attempt(task, tries > 0).await {
                 Attempt::Ended(answer) => return answer,
                 Attempt::Again(e) if tries == TRIES => return Err(e),
                 Attempt::Again(e) => {
@@ -123,7 +123,7 @@ impl<D: Dialect> Server<D> {
         }
     }
 
-    async fn attempt(&self, task: &Task) -> Attempt {
+    async fn attempt(&self, task: &Task, is_retry: bool) -> Attempt {
         let now = match self.database_time().await {
             Ok(now) => now,
             Err(e) => return Attempt::Ended(Err(e)),
@@ -133,7 +133,7 @@ impl<D: Dialect> Server<D> {
             Err(e) => return Attempt::Ended(Err(e)),
         };
         lent.is_dirty = true;
-        let attempt = self.attempt_on(&mut lent.conn, task, now);
+        let attempt = self.attempt_on(&mut lent.conn, task, is_retry, now);
         match tokio::time::timeout(self.options.io_timeout, attempt).await {
             Ok((attempt, is_clean)) => {
                 lent.is_dirty = !is_clean;
@@ -144,7 +144,13 @@ impl<D: Dialect> Server<D> {
     }
 
     /// Also says whether the connection may be used again.
-    async fn attempt_on(&self, conn: &mut D::Conn, task: &Task, now: Timestamp) -> (Attempt, bool) {
+    async fn attempt_on(
+        &self,
+        conn: &mut D::Conn,
+        task: &Task,
+        is_retry: bool,
+        now: Timestamp,
+    ) -> (Attempt, bool) {
         if let Some(done) = self.in_one_statement(conn, task, now).await {
             return done;
         }
@@ -152,7 +158,7 @@ impl<D: Dialect> Server<D> {
             return self.broken("begin a transaction", e);
         }
         let mut transaction = Transaction::new(self, conn, now);
-        let answer = transaction.task(task, Gate::of(task)).await;
+        let answer = transaction.task(task, Gate::of(task), is_retry).await;
         let Transaction { failed, touched, .. } = transaction;
         match (answer, failed) {
             (Ok(answer), None) if answer.keeps() => match D::run(conn, "COMMIT").await {
@@ -338,7 +344,7 @@ impl Answer {
 }
 
 impl<D: Dialect> Transaction<'_, D> {
-    async fn task(&mut self, task: &Task, gate: Gate) -> Result<Answer> {
+    async fn task(&mut self, task: &Task, gate: Gate, is_retry: bool) -> Result<Answer> {
         let server = self.server;
         let prefix = &server.options.prefix;
         let now = self.now;
@@ -357,7 +363,9 @@ impl<D: Dialect> Transaction<'_, D> {
                 // Taken by an attempt whose answer was lost.
                 let is_ours = |holder: &Intent| intents.iter().any(|i| i.token == holder.token);
                 Ok(Answer::Hold(match hold {
-                    Hold::Busy(holder) if is_ours(&holder) => self.held_before(intents).await?,
+                    Hold::Busy(holder) if is_retry && is_ours(&holder) => {
+                        self.held_before(intents).await?
+                    }
                     other => other,
                 }))
             }

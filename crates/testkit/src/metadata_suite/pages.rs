@@ -105,7 +105,7 @@ pub async fn scans_are_exact(s: &Setup) {
     assert_eq!(scan(&*s.store, "d").await, ["d/f"]);
 }
 
-/// Whole, in byte order, at any page size, invisible rows included.
+/// Whole, at any page size, invisible rows included.
 pub async fn scans_page(s: &Setup) {
     let mut wanted = Vec::new();
     for at in ["w/a", "w/a/b", "w/a.b", "w/a0", "w/b", "w/z/1", "w/z/2"] {
@@ -118,10 +118,6 @@ pub async fn scans_page(s: &Setup) {
         assert_eq!(scan_by(&*s.store, "w", limit).await, wanted, "pages of {limit}");
         assert_eq!(scan_by(&*s.store, "", limit).await, wanted, "pages of {limit} of the root");
     }
-    let page = s.store.scan(&dir("w"), Some("a cursor before all"), 2).await.unwrap();
-    assert_eq!(page.rows.len(), 2);
-    let page = s.store.scan(&dir("w"), Some("zzz"), 2).await.unwrap();
-    assert!(page.rows.is_empty() && page.next.is_none());
 }
 
 /// Whatever hides a row makes it a tombstone.

@@ -77,7 +77,7 @@ final class Rows
     {
         $statement = $this->run(
             'SELECT ' . self::COLUMNS
-            . ' FROM {t} WHERE name_hash = ? AND mtime > 0',
+            . ' FROM {t} WHERE name_hash = ? AND expired != true AND mtime > 0',
             [md5($name)],
         );
         // Ibexa asks for the number of rows before it reads one.

@@ -102,9 +102,10 @@ async fn a_file_from_birth_to_death() {
 
             // In place: the same inode.
             let inode = file.metadata().unwrap().ino();
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
             let new = NewBinary::new(b"new", "image/gif").size(99).mtime(THEN);
             node.create("images/1/2/a.png", &new).await.unwrap();
-            assert_eq!(file.metadata().unwrap().ino(), inode, "{what}");
+            assert_eq!((file.metadata().unwrap().ino(), mode(&file)), (inode, 0o644), "{what}");
             assert_eq!(node.contents("images/1/2/a.png").await.unwrap(), b"new", "{what}");
             let loaded = node.load("images/1/2/a.png").await.unwrap();
             assert_eq!(loaded, LoadedBinary { size: 99, mtime: THEN }, "{what}: the caller's");
