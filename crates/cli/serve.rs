@@ -19,8 +19,9 @@ use crate::signals;
 const AFTER: &str = "\
 Serves files below `url_prefix` with GET and HEAD, and /healthz and /readyz on the admin
 listener. Both addresses are printed on stderr when they take connections; port 0 takes a free
-one. Rows are answered from memory while the change feed is fresh (`serve.freshness`). The access log goes to stdout. SIGTERM or SIGINT lets answers under way finish; a second
-one does not.
+one. What is known of a file is answered from memory while the change feed is fresh, at most
+`store.max_staleness` old; `serve.freshness = \"strict\"` asks the database each time. The access
+log goes to stdout. SIGTERM or SIGINT lets answers under way finish; a second one does not.
 
 Examples:
   ezdfs serve

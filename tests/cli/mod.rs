@@ -12,6 +12,7 @@ mod schema;
 pub(crate) mod serve;
 mod transfer;
 mod trash;
+mod watch;
 
 use std::ffi::OsStr;
 use std::io::Write as _;

@@ -69,7 +69,7 @@ fn get(address: SocketAddr, target: &str) -> (u16, String) {
 
 #[test]
 fn files_are_served_while_commands_change_them() {
-    let home = Home::new();
+    let home = Home::configured("[serve]\nfreshness = \"strict\"\n");
     home.put("images/a.txt", "first");
     let serving = Serving::start(&home);
     let url = "/var/site/storage/images/a.txt";
@@ -85,6 +85,36 @@ fn files_are_served_while_commands_change_them() {
     assert_eq!(ran.code, 0, "{ran:?}");
     // The access log, one line per answer.
     assert_eq!(ran.out.lines().filter(|l| l.contains("a.txt")).count(), 3, "{ran:?}");
+}
+
+/// With `freshness = "feed"`, the default, answers come from memory until the feed tells.
+#[test]
+fn what_commands_change_shows_in_the_memory_of_a_server() {
+    let home = Home::new();
+    home.put("images/a.txt", "first");
+    let serving = Serving::start(&home);
+    let url = "/var/site/storage/images/a.txt";
+    let memory = || {
+        let (_, status) = get(serving.admin, "/v1/status");
+        serde_json::from_str::<serde_json::Value>(&status).unwrap()["memory"].clone()
+    };
+    wait_for("a fresh feed", || memory()["fresh"] == true);
+    for _ in 0..3 {
+        assert_eq!(get(serving.assets, url), (200, "first".to_owned()));
+    }
+    assert!(memory()["hits"].as_u64() >= Some(1), "{}", memory());
+    home.put("images/a.txt", "second");
+    wait_for("the new version", || get(serving.assets, url) == (200, "second".to_owned()));
+    home.ok(["rm", "images/a.txt"]);
+    wait_for("the end of the file", || get(serving.assets, url).0 == 404);
+    assert!(memory()["events"].as_u64() >= Some(2), "{}", memory());
+    serving.stop();
+
+    home.write("ezdfs.toml", "[serve]\nfreshness = \"strict\"\n");
+    let strict = Serving::start(&home);
+    let (_, status) = get(strict.admin, "/v1/status");
+    assert!(!status.contains("memory\":{"), "{status}");
+    strict.stop();
 }
 
 #[test]

@@ -37,8 +37,13 @@ impl SqliteForeignWriter {
 
     /// Runs statements without parameters.
     pub async fn run(&self, statements: &str) {
+        self.try_run(statements).await.unwrap();
+    }
+
+    /// Runs statements that may fail.
+    pub async fn try_run(&self, statements: &str) -> Result<(), sqlx::Error> {
         let mut conn = self.conn.lock().await;
-        sqlx::raw_sql(AssertSqlSafe(statements.to_owned())).execute(&mut *conn).await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(statements.to_owned())).execute(&mut *conn).await.map(drop)
     }
 
     /// The first column of the first row.

@@ -15,9 +15,11 @@ pub(crate) const VERSION: i64 = 1;
 /// What `ezdfs_meta` says of an installation.
 pub(super) struct Installed {
     pub(super) is_degraded: bool,
+    /// Rows from before the feed wait for their entries: nothing but the installation goes on then.
+    pub(super) is_backfilling: bool,
 }
 
-/// Refuses what another version or another table owns, and what was never finished.
+/// Refuses what another version or another table owns, and what was never installed.
 pub(super) async fn check<D: Dialect>(
     conn: &mut D::Conn,
     options: &ServerOptions,
@@ -60,10 +62,8 @@ pub(super) async fn check<D: Dialect>(
     if let Some(other) = base_table.as_deref().filter(|other| *other != options.table) {
         return Err(wrong(table::is_another(other, &options.table)));
     }
-    if backfill.is_some() {
-        return Err(wrong(
-            "rows that were there before ezdfs have no entries yet; run `ezdfs schema install`, which goes on where it stopped".into(),
-        ));
-    }
-    Ok(Installed { is_degraded: feed.as_deref() == Some("scan") })
+    Ok(Installed {
+        is_degraded: feed.as_deref() == Some("scan"),
+        is_backfilling: backfill.is_some(),
+    })
 }

@@ -40,7 +40,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ezdfs_core::{
-    Change, DirPath, FeedReader, FeedStart, Figures, FilePath, Hold, Intent, IntentState,
+    Change, DirPath, Error, ErrorKind, FeedReader, FeedStart, Figures, FilePath, Hold, Intent, IntentState,
     MetadataStore, NamePrefix, Page, Progress, Record, Result, ScanPage, Timestamp, Token,
     Tombstone,
 };
@@ -49,6 +49,7 @@ pub use address::{Host, Password, ServerOptions, TimeSource, Tls};
 
 use connect::Connections;
 use dialect::Dialect;
+use installed::Installed;
 use sql::Sql;
 use time::DatabaseTime;
 use write::{Answer, Task};
@@ -83,6 +84,29 @@ impl<D: Dialect> ServerMetadata<D> {
     /// [`ezdfs_core::ErrorKind::Config`] when the schema is not there, or is another version's or
     /// another table's; else what the server says.
     pub(crate) async fn open(options: ServerOptions) -> Result<Self> {
+        let (server, installed) = Server::<D>::open(options).await?;
+        if installed.is_backfilling {
+            return Err(Error::new(
+                ErrorKind::Config,
+                format!(
+                    "{} {}: rows that were there before ezdfs have no entries yet; run `ezdfs schema install`, which goes on where it stopped",
+                    D::KIND,
+                    server.options.place()
+                ),
+            ));
+        }
+        if server.is_degraded {
+            tracing::warn!(
+                place = server.options.place(),
+                "no trigger tells of changes by other programs (degraded): they are found by scans and show late; see `ezdfs schema check`"
+            );
+        }
+        Ok(Self { server: Arc::new(server) })
+    }
+}
+
+impl<D: Dialect> Server<D> {
+    async fn open(options: ServerOptions) -> Result<(Self, Installed)> {
         let options = Arc::new(options);
         crate::table::check(&options.table)?;
         let connections = Connections::<D>::new(Arc::clone(&options))?;
@@ -100,17 +124,9 @@ impl<D: Dialect> ServerMetadata<D> {
             time: DatabaseTime::default(),
             is_degraded: installed.is_degraded,
         };
-        if server.is_degraded {
-            tracing::warn!(
-                place = server.options.place(),
-                "no trigger tells of changes by other programs (degraded): they are found by scans and show late; see `ezdfs schema check`"
-            );
-        }
-        Ok(Self { server: Arc::new(server) })
+        Ok((server, installed))
     }
-}
 
-impl<D: Dialect> Server<D> {
     /// Whether no trigger feeds the log.
     pub(crate) fn is_degraded(&self) -> bool {
         self.is_degraded

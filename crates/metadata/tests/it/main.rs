@@ -8,6 +8,8 @@ mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 #[cfg(feature = "sqlite")]
+mod sqlite_feed;
+#[cfg(feature = "sqlite")]
 mod sqlite_plans;
 #[cfg(feature = "sqlite")]
 mod sqlite_processes;
