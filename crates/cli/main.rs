@@ -30,7 +30,6 @@ mod progress;
 mod put;
 mod rm;
 mod say;
-#[cfg(feature = "sqlite")]
 mod schema;
 mod serve;
 mod signals;
@@ -103,7 +102,6 @@ enum Command {
     Trash(trash::TrashArgs),
     Watch(watch::WatchArgs),
     MigrateFiles(Box<migrate::MigrateArgs>),
-    #[cfg(feature = "sqlite")]
     Schema(schema::SchemaArgs),
     Gc(gc::GcArgs),
     Bench(bench::BenchArgs),
@@ -191,7 +189,6 @@ async fn run(command: Command, context: &Context) -> Result {
         Command::Trash(args) => trash::run(args, context).await,
         Command::Watch(args) => watch::run(args, context).await,
         Command::MigrateFiles(args) => migrate::run(*args, context).await,
-        #[cfg(feature = "sqlite")]
         Command::Schema(args) => schema::run(args, context).await,
         Command::Gc(args) => gc::run(args, context).await,
         Command::Bench(args) => bench::run(args, context).await,

@@ -311,9 +311,8 @@ fn places(loaded: &Loaded, pair: &SidePair) -> Places {
         Some(MetadataHandler::Sql(sql)) => {
             let container = match &sql.url.database {
                 Database::Sqlite(file) => format!("sqlite:{}?{}", file.display(), sql.table),
-                Database::Mysql | Database::Postgres => {
-                    format!("{}?{}", sql.url.as_str(), sql.table)
-                }
+                Database::Mysql(url) => format!("mysql:{}?{}", url.place(3306), sql.table),
+                Database::Postgres(url) => format!("postgres:{}?{}", url.place(5432), sql.table),
             };
             Some(Place::Names { container, prefix: sql.name_prefix.clone() })
         }

@@ -19,6 +19,8 @@ pub(crate) enum Unit {
     Bytes,
     /// Files.
     Files,
+    /// Rows of a table.
+    Rows,
 }
 
 /// Progress of one piece of work.
@@ -96,6 +98,7 @@ impl Progress {
         let show = |n| match self.unit {
             Unit::Bytes => size::human(n),
             Unit::Files => format!("{n} files"),
+            Unit::Rows => format!("{n} rows"),
         };
         let of = self.bar.length().map(|total| format!(" of {}", show(total))).unwrap_or_default();
         let rate = rate(position.saturating_sub(self.before), self.started.elapsed());
@@ -119,6 +122,8 @@ fn template(unit: Unit, bounded: bool) -> &'static str {
         (Unit::Bytes, false) => "{msg} {spinner} {binary_bytes} {binary_bytes_per_sec}",
         (Unit::Files, true) => "{msg} {bar:30} {pos}/{len} files {per_sec} {eta}",
         (Unit::Files, false) => "{msg} {spinner} {pos} files {per_sec}",
+        (Unit::Rows, true) => "{msg} {bar:30} {pos}/{len} rows {per_sec} {eta}",
+        (Unit::Rows, false) => "{msg} {spinner} {pos} rows {per_sec}",
     }
 }
 
@@ -140,7 +145,7 @@ mod tests {
 
     #[test]
     fn every_template_is_understood() {
-        for unit in [Unit::Bytes, Unit::Files] {
+        for unit in [Unit::Bytes, Unit::Files, Unit::Rows] {
             for bounded in [true, false] {
                 assert!(ProgressStyle::with_template(template(unit, bounded)).is_ok());
             }

@@ -1,12 +1,18 @@
 //! `ezdfs schema`
 
-use std::path::Path;
-use std::sync::Arc;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod server;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 
-use clap::{Args, Subcommand};
-use ezdfs_config::{DEFAULT_HANDLER, Database, Loaded, MetadataHandler, Problems, SqlHandler};
-use ezdfs_core::{Error, ErrorKind, MetadataStore as _, NamePrefix, SystemClock};
-use ezdfs_metadata::{SqliteMetadata, SqliteOptions, sqlite};
+use clap::{Args, Subcommand, ValueEnum};
+#[cfg(not(all(feature = "sqlite", feature = "mysql", feature = "postgres")))]
+use ezdfs_config::check::no_database;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+use ezdfs_config::server_options;
+use ezdfs_config::{DEFAULT_HANDLER, Database, Loaded, MetadataHandler, SqlHandler};
+use ezdfs_core::{Error, ErrorKind};
+use serde::Serialize;
 
 use crate::context::Context;
 use crate::out::Out;
@@ -14,14 +20,24 @@ use crate::outcome::{Outcome, Result};
 
 const AFTER: &str = "\
 The base table is as Ibexa ships it and is never altered; ezdfs adds side tables and triggers,
-all called ezdfs_…. A SQLite database gets them by itself at first use.
+all called ezdfs_…. A SQLite database gets them by itself at first use. A database on a server
+gets them by `install` and in no other way; it may run while the site is live, may be
+interrupted, and goes on where it stopped.
 
-`check` exits with 4 when something is missing or of another version. `uninstall` drops the
-triggers, then the side tables; the base table, its rows and the files stay as PHP nodes know
-them.
+--feed trigger installs nothing unless the user may make triggers; --feed scan makes none:
+changes by PHP are then found by reading the whole table now and then (degraded). auto takes
+triggers where they are allowed.
+
+`check` exits with 4 when something is missing, of another version, or degraded; it names each
+missing privilege. `uninstall` drops the triggers, then the side tables; the base table, its
+rows and the files stay as PHP nodes know them.
+
+JSON (check --json): one object with handler, where, installed, problems and notes (lists of
+texts).
 
 Examples:
   ezdfs schema print
+  ezdfs schema install
   ezdfs schema check --handler dfs
   ezdfs schema uninstall";
 
@@ -41,9 +57,23 @@ enum SchemaCommand {
     /// Print the statements that make tables and triggers
     Print,
     /// Make what is missing, and entries for the rows that are there
-    Install,
+    Install {
+        /// What tells ezdfs of changes by PHP: auto, trigger, scan
+        #[arg(
+            long,
+            value_name = "HOW",
+            value_enum,
+            default_value_t,
+            hide_possible_values = true
+        )]
+        feed: Feed,
+    },
     /// Say what is missing or of another version; exit code 4 if anything is
-    Check,
+    Check {
+        /// One JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// Remove triggers and side tables
     Uninstall {
         /// Even if work is pending
@@ -52,24 +82,73 @@ enum SchemaCommand {
     },
 }
 
+/// What tells ezdfs of changes by PHP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum Feed {
+    #[default]
+    Auto,
+    Trigger,
+    Scan,
+}
+
+/// What a check found.
+#[derive(Debug, Serialize)]
+struct Found {
+    handler: String,
+    #[serde(rename = "where")]
+    place: String,
+    installed: bool,
+    /// What does not work, or not as it should.
+    problems: Vec<String>,
+    /// What costs more or needs care.
+    notes: Vec<String>,
+}
+
+/// A database that this build can open.
+enum Target {
+    #[cfg(feature = "sqlite")]
+    Sqlite(sqlite::Target),
+    #[cfg(any(feature = "mysql", feature = "postgres"))]
+    Server(server::Target),
+}
+
 pub(crate) async fn run(args: SchemaArgs, context: &Context) -> Result {
     let loaded = context.load()?;
     let name = args.handler.as_deref().unwrap_or(&loaded.settings.store.metadata);
-    let (handler, file) = sqlite_handler(&loaded, context, name)?;
+    let handler = sql_handler(&loaded, name)?;
     let mut out = Out::new();
     let outcome = match args.command {
         SchemaCommand::Print => {
-            out.text(&sqlite::ddl(&handler.table)?)?;
+            out.text(&ddl(&loaded, name, handler)?)?;
             Outcome::Done
         }
-        SchemaCommand::Install => {
-            install(&loaded, handler, file, &mut out).await?;
+        SchemaCommand::Install { feed } => {
+            match target(&loaded, name, handler)? {
+                #[cfg(feature = "sqlite")]
+                Target::Sqlite(target) => target.install(feed, &mut out).await?,
+                #[cfg(any(feature = "mysql", feature = "postgres"))]
+                Target::Server(target) => target.install(feed, context.quiet, &mut out).await?,
+            }
             Outcome::Done
         }
-        SchemaCommand::Check => check(handler, file, &mut out).await?,
+        SchemaCommand::Check { json } => {
+            let found = match target(&loaded, name, handler)? {
+                #[cfg(feature = "sqlite")]
+                Target::Sqlite(target) => target.check(name).await?,
+                #[cfg(any(feature = "mysql", feature = "postgres"))]
+                Target::Server(target) => target.check(name).await?,
+            };
+            tell(&found, json, &mut out)?
+        }
         SchemaCommand::Uninstall { force } => {
-            for dropped in sqlite::uninstall(file, force).await? {
-                out.line(&format!("dropped {dropped}"))?;
+            let dropped = match target(&loaded, name, handler)? {
+                #[cfg(feature = "sqlite")]
+                Target::Sqlite(target) => target.uninstall(force).await?,
+                #[cfg(any(feature = "mysql", feature = "postgres"))]
+                Target::Server(target) => target.uninstall(force).await?,
+            };
+            for what in dropped {
+                out.line(&format!("dropped {what}"))?;
             }
             Outcome::Done
         }
@@ -78,63 +157,76 @@ pub(crate) async fn run(args: SchemaArgs, context: &Context) -> Result {
     Ok(outcome)
 }
 
-/// The handler of that name, if it is one that this build can open.
-fn sqlite_handler<'a>(
-    loaded: &'a Loaded,
-    context: &Context,
-    name: &str,
-) -> Result<(&'a SqlHandler, &'a Path), Error> {
+/// The handler of that name, if it has a database.
+fn sql_handler<'a>(loaded: &'a Loaded, name: &str) -> Result<&'a SqlHandler, Error> {
     let wrong = |what: String| Error::new(ErrorKind::Usage, what);
-    let known = || loaded.settings.metadata_handlers.names().collect::<Vec<_>>().join("`, `");
     match loaded.settings.metadata_handlers.get(name) {
-        Some(MetadataHandler::Sql(handler)) => match &handler.url.database {
-            Database::Sqlite(file) => Ok((handler, file)),
-            Database::Mysql | Database::Postgres => {
-                let key = format!("metadata_handlers.{name}.url");
-                let mut problems = ezdfs_config::check::check(loaded, context.env());
-                problems.retain(|p| p.key == key);
-                Err(Problems(problems).into())
-            }
-        },
-        None if name != DEFAULT_HANDLER => Err(wrong(format!(
-            "there is no metadata handler `{name}`; configured are `{}`",
-            known()
-        ))),
+        Some(MetadataHandler::Sql(handler)) => Ok(handler),
+        None if name != DEFAULT_HANDLER => {
+            let known = loaded.settings.metadata_handlers.names().collect::<Vec<_>>();
+            Err(wrong(format!(
+                "there is no metadata handler `{name}`; configured are `{}`",
+                known.join("`, `")
+            )))
+        }
         Some(MetadataHandler::Objects { .. }) | None => {
             Err(wrong(format!("the metadata handler `{name}` has no database, so no schema")))
         }
     }
 }
 
-async fn install(loaded: &Loaded, handler: &SqlHandler, file: &Path, out: &mut Out) -> Result<()> {
-    if file.starts_with(&loaded.data_dir)
-        && let Some(dir) = file.parent()
-    {
-        std::fs::create_dir_all(dir).map_err(|e| {
-            let what = format!("cannot make the data directory {}", dir.display());
-            Error::new(ErrorKind::Config, what).with_source(e)
-        })?;
+fn ddl(loaded: &Loaded, name: &str, handler: &SqlHandler) -> Result<String, Error> {
+    match &handler.url.database {
+        #[cfg(feature = "sqlite")]
+        Database::Sqlite(_) => ezdfs_metadata::sqlite::ddl(&handler.table),
+        #[cfg(feature = "mysql")]
+        Database::Mysql(_) => ezdfs_metadata::mysql::ddl(&handler.table),
+        #[cfg(feature = "postgres")]
+        Database::Postgres(_) => ezdfs_metadata::postgres::ddl(&handler.table),
+        #[cfg(not(all(feature = "sqlite", feature = "mysql", feature = "postgres")))]
+        other => Err(no_database(loaded, name, other).into()),
     }
-    let options = SqliteOptions {
-        table: handler.table.clone(),
-        prefix: NamePrefix::new(&handler.name_prefix),
-        ..SqliteOptions::default()
-    };
-    let store = SqliteMetadata::open(file, options, Arc::new(SystemClock)).await?;
-    out.line(&format!("{}: installed", store.describe()))
 }
 
-async fn check(handler: &SqlHandler, file: &Path, out: &mut Out) -> Result {
-    let findings = sqlite::check(file, &handler.table).await?;
-    let place = format!("sqlite {}, table {}", file.display(), handler.table);
-    if findings.lines.is_empty() {
-        out.line(&format!("{place}: as it should be"))?;
-        return Ok(Outcome::Done);
+fn target(loaded: &Loaded, name: &str, handler: &SqlHandler) -> Result<Target, Error> {
+    match &handler.url.database {
+        #[cfg(feature = "sqlite")]
+        Database::Sqlite(file) => {
+            Ok(Target::Sqlite(sqlite::Target::new(loaded, handler, file.clone())))
+        }
+        #[cfg(feature = "mysql")]
+        Database::Mysql(url) => {
+            let options = server_options(loaded, name, handler, url)?;
+            Ok(Target::Server(server::Target::Mysql(options)))
+        }
+        #[cfg(feature = "postgres")]
+        Database::Postgres(url) => {
+            let options = server_options(loaded, name, handler, url)?;
+            Ok(Target::Server(server::Target::Postgres(options)))
+        }
+        #[cfg(not(all(feature = "sqlite", feature = "mysql", feature = "postgres")))]
+        other => Err(no_database(loaded, name, other).into()),
     }
-    for line in &findings.lines {
-        out.line(&format!("PROBLEM: {line}"))?;
+}
+
+fn tell(found: &Found, json: bool, out: &mut Out) -> Result {
+    let outcome = if found.problems.is_empty() { Outcome::Done } else { Outcome::Problems };
+    if json {
+        out.json(found)?;
+        return Ok(outcome);
     }
-    let fix = if findings.not_installed { "nothing is installed" } else { "something is amiss" };
-    out.line(&format!("{place}: {fix}; `ezdfs schema install` makes what is missing"))?;
-    Ok(Outcome::Problems)
+    for problem in &found.problems {
+        out.line(&format!("PROBLEM: {problem}"))?;
+    }
+    for note in &found.notes {
+        out.line(&format!("NOTE: {note}"))?;
+    }
+    let place = &found.place;
+    let verdict = match (outcome, found.installed) {
+        (Outcome::Done, _) => "as it should be",
+        (_, true) => "something is amiss; `ezdfs schema install` makes what is missing",
+        (_, false) => "nothing is installed; `ezdfs schema install` makes what is missing",
+    };
+    out.line(&format!("{place}: {verdict}"))?;
+    Ok(outcome)
 }

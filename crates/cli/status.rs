@@ -14,10 +14,11 @@ const FEED_LAG_MAX: u64 = 10_000;
 
 const AFTER: &str = "\
 Exit code 4 and a line for each when something is wrong: the database or the store does not
-answer, interrupted work waits to be rolled forward, the change feed lags or cannot be read.
+answer, interrupted work waits to be rolled forward, the change feed lags or cannot be read,
+or works without a trigger (degraded).
 
-JSON (--json): one object with metadata, binarydata (handler, where, reachable, error),
-figures (files, bytes, hidden, directories, held, overdue, reaps, feed_lag), feed (readable,
+JSON (--json): one object with metadata, binarydata (handler, where, reachable, error,
+degraded: a list of texts, missing when there are none), figures (files, bytes, hidden, directories, held, overdue, reaps, feed_lag), feed (readable,
 heartbeat_age_ms, error; missing where there is none) and problems (list of texts).
 
 Examples:
@@ -64,6 +65,9 @@ struct Part {
     reachable: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    /// What works, but not as it should.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    degraded: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -103,6 +107,7 @@ fn unopened(loaded: &ezdfs_config::Loaded, e: &ezdfs_core::Error) -> Status {
         place: "not opened".to_owned(),
         reachable: false,
         error: None,
+        degraded: Vec::new(),
     };
     Status {
         version: env!("CARGO_PKG_VERSION"),
@@ -126,15 +131,20 @@ async fn of(store: &Store) -> Status {
         place: store.service.metadata().describe(),
         reachable: figures.is_ok(),
         error: figures.as_ref().err().map(ToString::to_string),
+        degraded: store.service.metadata().warnings(),
     };
     let binarydata = Part {
         handler: settings.binarydata.clone(),
         place: binary.store.to_string(),
         reachable: probed.is_ok(),
         error: probed.as_ref().err().map(ToString::to_string),
+        degraded: Vec::new(),
     };
     if let Some(e) = &metadata.error {
         problems.push(format!("metadata handler `{}` fails: {e}", metadata.handler));
+    }
+    for what in &metadata.degraded {
+        problems.push(format!("metadata handler `{}` is {what}", metadata.handler));
     }
     if let Some(e) = &binarydata.error {
         problems.push(format!("binarydata handler `{}` fails: {e}", binarydata.handler));
@@ -205,7 +215,11 @@ fn findings(figures: &Figures) -> Vec<String> {
 
 fn print(status: &Status, out: &mut Out) -> Result<()> {
     for (what, part) in [("metadata", &status.metadata), ("binarydata", &status.binarydata)] {
-        let state = if part.reachable { "ok" } else { "FAILS" };
+        let state = match (part.reachable, part.degraded.is_empty()) {
+            (false, _) => "FAILS",
+            (true, false) => "degraded",
+            (true, true) => "ok",
+        };
         out.line(&format!("{what:<12} {} ({}): {state}", part.handler, part.place))?;
     }
     if let Some(f) = &status.figures {

@@ -100,7 +100,7 @@ CREATE TABLE IF NOT EXISTS ezdfs_lease (
 -- and no unique key but the sequence: nothing here may ever fail for a PHP statement.
 CREATE TABLE IF NOT EXISTS ezdfs_change (
     seq       BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY,
-    -- 'insert', 'update' or 'delete'.
+    -- 'insert', 'update' or 'delete'; 'found' by a scan.
     op        VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
     name_hash VARCHAR(255),
     name      MEDIUMTEXT,

@@ -106,7 +106,7 @@ CREATE TABLE IF NOT EXISTS ezdfs_change (
     -- The transaction that made the change: what a reader has not seen is what its last snapshot
     -- did not show.
     xact      xid8 NOT NULL DEFAULT pg_current_xact_id(),
-    -- 'insert', 'update' or 'delete'.
+    -- 'insert', 'update' or 'delete'; 'found' by a scan.
     op        text COLLATE "C" NOT NULL,
     name_hash text,
     name      text COLLATE "C",

@@ -2,9 +2,10 @@
 -- reported as a warning and swallowed, because Ibexa turns any error of an INSERT into an
 -- unchecked UPDATE and reports success (ibexa-dfs.md §1.8); the scan that `ezdfs serve` makes now
 -- and then finds what was not told. SECURITY DEFINER: PHP's role needs no privilege on our tables.
--- Everything is named with its schema, so that no search_path can redirect it.
+-- Tables are named with their schema, and everything else is found in pg_catalog alone: it runs as
+-- its owner, and no search_path of a caller may slip in an operator of its own.
 CREATE OR REPLACE FUNCTION {schema}.ezdfs_feed() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER AS $$
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     who text := nullif(pg_catalog.current_setting('ezdfs.origin', true), '');
     moment bigint := (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000)::bigint;

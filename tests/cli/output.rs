@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use super::{Home, Ran};
 
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 21] = [
     "serve",
     "put",
     "get",
@@ -20,6 +20,7 @@ const COMMANDS: [&str; 20] = [
     "mkdir",
     "rmdir",
     "trash",
+    "watch",
     "gc",
     "bench",
     "status",

@@ -107,7 +107,7 @@ fn what_commands_change_shows_in_the_memory_of_a_server() {
     wait_for("the new version", || get(serving.assets, url) == (200, "second".to_owned()));
     home.ok(["rm", "images/a.txt"]);
     wait_for("the end of the file", || get(serving.assets, url).0 == 404);
-    assert!(memory()["events"].as_u64() >= Some(2), "{}", memory());
+    wait_for("both changes", || memory()["events"].as_u64() >= Some(2));
     serving.stop();
 
     home.write("ezdfs.toml", "[serve]\nfreshness = \"strict\"\n");

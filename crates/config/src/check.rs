@@ -13,7 +13,11 @@ pub fn check(loaded: &Loaded, env: &Environment) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (name, handler) in loaded.settings.metadata_handlers.iter() {
         let MetadataHandler::Sql(sql) = handler else { continue };
-        let in_build = matches!(sql.url.database, Database::Sqlite(_)) && cfg!(feature = "sqlite");
+        let in_build = match sql.url.database {
+            Database::Sqlite(_) => cfg!(feature = "sqlite"),
+            Database::Mysql(_) => cfg!(feature = "mysql"),
+            Database::Postgres(_) => cfg!(feature = "postgres"),
+        };
         if !in_build {
             problems.push(no_database(loaded, name, &sql.url.database));
         }
@@ -32,13 +36,11 @@ pub fn check(loaded: &Loaded, env: &Environment) -> Vec<Problem> {
 }
 
 /// This build cannot open the database of a handler.
-pub(crate) fn no_database(loaded: &Loaded, name: &str, database: &Database) -> Problem {
-    let fix = if cfg!(feature = "sqlite") {
-        "use a sqlite: URL, or `objects`, or a build with that handler"
-    } else {
-        "use `objects`, or a build with that handler"
-    };
-    let message = format!("this build has no {} handler yet", database.handler());
+#[must_use]
+pub fn no_database(loaded: &Loaded, name: &str, database: &Database) -> Problem {
+    let kind = database.handler();
+    let message = format!("this build has no {kind} handler");
+    let fix = format!("use a build with the feature `{kind}`, or another handler");
     loaded.problem(&format!("metadata_handlers.{name}.url"), message, fix)
 }
 

@@ -14,8 +14,9 @@
 //! | [`show`] | the effective settings as TOML, with origins, secrets masked |
 //! | [`check`] | what only shows outside the file: secrets, and what this build cannot open |
 //! | [`parts`] | opening the handlers |
+//! | `server` | how a database server is opened |
 //! | [`secret`] | [`Secret`]: a literal, `{ env = … }` or `{ file = … }` |
-//! | [`duration`], [`mode`], [`url_prefix`], [`location`] | values with a grammar of their own |
+//! | [`duration`], [`mode`], [`url_prefix`], [`location`], [`server_url`] | values with a grammar of their own |
 //!
 //! `tree` is the file with the line of every value, `reader` takes keys out of it and reports what
 //! is left over, `read` does so for every section, `validate` compares sections.
@@ -31,6 +32,9 @@ pub mod problem;
 mod read;
 mod reader;
 pub mod secret;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod server;
+pub mod server_url;
 pub mod settings;
 pub mod show;
 mod tree;
@@ -45,9 +49,12 @@ pub use mode::Mode;
 pub use parts::{Side, open_binary, open_metadata, open_side};
 pub use problem::{Place, Problem, Problems};
 pub use secret::Secret;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+pub use server::server_options;
+pub use server_url::{HostPort, ServerUrl};
 pub use settings::{
     AccessLog, AdminSettings, BinaryHandler, CachePolicy, DEFAULT_HANDLER, Freshness, Handlers,
-    MetadataHandler, ServeSettings, Settings, SqlHandler, StoreSettings,
+    MetadataHandler, ServeSettings, Settings, SqlHandler, StoreSettings, TlsMode,
 };
 pub use tree::Origin;
 pub use url_prefix::UrlPrefix;

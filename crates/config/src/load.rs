@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::io::{ErrorKind as IoKind, Read as _};
 use std::path::{Path, PathBuf};
 
+use ezdfs_core::Error;
+
 use crate::env::{Environment, overlay};
 use crate::problem::{Place, Problem, Problems};
 use crate::reader::Reader;
@@ -62,6 +64,8 @@ pub struct Loaded {
     /// The data directory. Absolute; it need not exist.
     pub data_dir: PathBuf,
     pub(crate) origins: BTreeMap<String, Origin>,
+    /// Where secrets may be.
+    pub(crate) env: Environment,
 }
 
 impl Loaded {
@@ -81,6 +85,12 @@ impl Loaded {
     ) -> Problem {
         let place = Reader::new(self.file.clone()).place(&self.origin(key));
         Problem { place, key: key.to_owned(), message: message.into(), fix: fix.into() }
+    }
+
+    /// Puts place and key of a setting before an error that it caused.
+    #[must_use]
+    pub fn at(&self, key: &str, e: Error) -> Error {
+        e.context(format_args!("{}: `{key}`", self.problem(key, "", "").place))
     }
 }
 
@@ -102,7 +112,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
     overlay(&mut root, &sources.env, &mut r);
     let settings = read::settings(root, &data_dir, &mut r);
     if r.problems.is_empty() {
-        Ok(Loaded { settings, file, data_dir, origins: r.origins })
+        Ok(Loaded { settings, file, data_dir, origins: r.origins, env: sources.env.clone() })
     } else {
         Err(Problems(r.problems))
     }

@@ -7,11 +7,11 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use ezdfs_core::KeyPrefix;
-use percent_encoding::percent_decode_str;
 
 use crate::reader::{Refusal, text};
+use crate::server_url::ServerUrl;
 use crate::tree::Node;
-use crate::url::{is_host, split};
+use crate::url::{is_host, percent_decoded, split};
 
 /// URL of a metadata handler. It holds no password.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,9 +27,9 @@ pub enum Database {
     /// The embedded database in that file. Absolute.
     Sqlite(PathBuf),
     /// A MySQL or MariaDB server.
-    Mysql,
+    Mysql(ServerUrl),
     /// A PostgreSQL server.
-    Postgres,
+    Postgres(ServerUrl),
 }
 
 /// URL of a binarydata handler. It holds no credentials.
@@ -76,8 +76,8 @@ impl Database {
     pub const fn handler(&self) -> &'static str {
         match self {
             Self::Sqlite(_) => "sqlite",
-            Self::Mysql => "mysql",
-            Self::Postgres => "postgres",
+            Self::Mysql(_) => "mysql",
+            Self::Postgres(_) => "postgres",
         }
     }
 }
@@ -110,27 +110,10 @@ impl DatabaseUrl {
         let parts = split(text).ok_or_else(|| Refusal::new("not a database URL", FORMS))?;
         let database = match parts.scheme {
             "sqlite" => Database::Sqlite(sqlite_file(text, data_dir)?),
-            "mysql" | "mariadb" => Database::Mysql,
-            "postgres" | "postgresql" => Database::Postgres,
+            "mysql" | "mariadb" => Database::Mysql(ServerUrl::parse(&parts)?),
+            "postgres" | "postgresql" => Database::Postgres(ServerUrl::parse(&parts)?),
             _ => return Err(Refusal::new("not a database that ezdfs knows", FORMS)),
         };
-        if matches!(database, Database::Sqlite(_)) {
-            return Ok(Self { text: text.to_owned(), database });
-        }
-        // A `/` in an unescaped password ends the host too early; the `@` then comes later.
-        if parts.userinfo.is_some_and(|u| u.contains(':')) || parts.rest.contains('@') {
-            return Err(Refusal::new(
-                "a password in a URL ends up in logs and process lists",
-                "write user@host and set `password = { env = \"NAME\" }` beside `url`",
-            ));
-        }
-        let name = parts.rest.strip_prefix('/').unwrap_or_default();
-        if !parts.host.is_some_and(is_host) || name.is_empty() || name.contains(['/', '?', '#']) {
-            return Err(Refusal::new(
-                "not the URL of a database on a server",
-                format!("write \"{}://user@host[:port]/database\"", parts.scheme),
-            ));
-        }
         Ok(Self { text: text.to_owned(), database })
     }
 }
@@ -211,18 +194,6 @@ impl BinaryUrl {
             _ => return Err(Refusal::new("not a storage that ezdfs knows", FORMS)),
         };
         Ok(Self { text: text.to_owned(), storage })
-    }
-}
-
-/// Decodes `%XX` once; every other byte stands for itself.
-fn percent_decoded(path: &str) -> Result<Vec<u8>, Refusal> {
-    let whole = path.split('%').skip(1).all(|after| {
-        after.as_bytes().get(..2).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit))
-    });
-    if whole {
-        Ok(percent_decode_str(path).collect())
-    } else {
-        Err(Refusal::new("a percent sign stands alone", "write it as %25"))
     }
 }
 

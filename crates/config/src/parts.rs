@@ -8,9 +8,11 @@ use ezdfs_core::{Clock, Error, ErrorKind, MetadataStore, NamePrefix, Result};
 
 use crate::check::{no_database, no_storage};
 use crate::load::Loaded;
-use crate::location::Storage;
+use crate::location::{Database, Storage};
 use crate::mode::Mode;
 use crate::reader::suggestion;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+use crate::server::server_options;
 use crate::settings::{BinaryHandler, DEFAULT_HANDLER, Handlers, MetadataHandler, SqlHandler};
 
 /// Both handlers of a store, opened.
@@ -56,7 +58,7 @@ pub async fn open_binary(loaded: &Loaded, name: &str) -> Result<Opened> {
                 .into());
         };
         let opened = open_url(&file_url(root), &LocalOptions::default()).await;
-        return opened.map_err(|e| at(loaded, key, e));
+        return opened.map_err(|e| loaded.at(key, e));
     }
     let key = format!("binarydata_handlers.{name}.url");
     let handlers = &loaded.settings.binarydata_handlers;
@@ -69,7 +71,7 @@ pub async fn open_binary(loaded: &Loaded, name: &str) -> Result<Opened> {
         Storage::Memory(_) => open_url(handler.url.as_str(), &LocalOptions::default()).await,
         other => return Err(no_storage(loaded, name, other).into()),
     };
-    opened.map_err(|e| at(loaded, &key, e))
+    opened.map_err(|e| loaded.at(&key, e))
 }
 
 /// Opens a metadata handler. `side` is the binarydata handler it stands beside, with its name:
@@ -99,39 +101,43 @@ pub async fn open_metadata(
     }
 }
 
-#[cfg(feature = "sqlite")]
 async fn open_sql(
     loaded: &Loaded,
     name: &str,
     handler: &SqlHandler,
     clock: &Arc<dyn Clock>,
 ) -> Result<Arc<dyn MetadataStore>> {
+    let opened = match &handler.url.database {
+        #[cfg(feature = "sqlite")]
+        Database::Sqlite(file) => {
+            in_data_dir(loaded, file).await?;
+            open_sqlite(loaded, handler, file, clock).await
+        }
+        #[cfg(feature = "postgres")]
+        Database::Postgres(url) => {
+            ezdfs_metadata::postgres::open(server_options(loaded, name, handler, url)?).await
+        }
+        other => return Err(no_database(loaded, name, other).into()),
+    };
+    opened.map_err(|e| loaded.at(&format!("metadata_handlers.{name}.url"), e))
+}
+
+#[cfg(feature = "sqlite")]
+async fn open_sqlite(
+    loaded: &Loaded,
+    handler: &SqlHandler,
+    file: &Path,
+    clock: &Arc<dyn Clock>,
+) -> Result<Arc<dyn MetadataStore>> {
     use ezdfs_metadata::{SqliteMetadata, SqliteOptions};
 
-    let crate::location::Database::Sqlite(file) = &handler.url.database else {
-        return Err(no_database(loaded, name, &handler.url.database).into());
-    };
-    in_data_dir(loaded, file).await?;
     let options = SqliteOptions {
         table: handler.table.clone(),
         prefix: NamePrefix::new(&handler.name_prefix),
         busy_timeout: loaded.settings.store.io_timeout,
         ..SqliteOptions::default()
     };
-    let store = SqliteMetadata::open(file, options, Arc::clone(clock))
-        .await
-        .map_err(|e| at(loaded, &format!("metadata_handlers.{name}.url"), e))?;
-    Ok(Arc::new(store))
-}
-
-#[cfg(not(feature = "sqlite"))]
-async fn open_sql(
-    loaded: &Loaded,
-    name: &str,
-    handler: &SqlHandler,
-    _clock: &Arc<dyn Clock>,
-) -> Result<Arc<dyn MetadataStore>> {
-    Err(no_database(loaded, name, &handler.url.database).into())
+    Ok(Arc::new(SqliteMetadata::open(file, options, Arc::clone(clock)).await?))
 }
 
 fn find<'a, T>(
@@ -177,9 +183,4 @@ async fn in_data_dir(loaded: &Loaded, path: &Path) -> Result<bool> {
         Error::new(ErrorKind::Config, message).with_source(e)
     })?;
     Ok(true)
-}
-
-/// Puts place and key of a setting before an error that it caused.
-fn at(loaded: &Loaded, key: &str, e: Error) -> Error {
-    e.context(format_args!("{}: `{key}`", loaded.problem(key, "", "").place))
 }

@@ -12,13 +12,15 @@ use crate::reader::{Reader, Refusal, Section, boolean, integer, list, suggestion
 use crate::secret::secret;
 use crate::settings::{
     AccessLog, AdminSettings, BinaryHandler, CachePolicy, DEFAULT_HANDLER, Freshness, Handlers,
-    MetadataHandler, ServeSettings, Settings, SqlHandler, StoreSettings,
+    MetadataHandler, ServeSettings, Settings, SqlHandler, StoreSettings, TlsMode,
 };
 use crate::tree::{Node, Table, Value};
 use crate::url_prefix::url_prefix;
 use crate::{duration, validate};
 
 const DAY: Duration = Duration::from_secs(86_400);
+const TLS: [(&str, TlsMode); 3] =
+    [("off", TlsMode::Off), ("prefer", TlsMode::Prefer), ("verify", TlsMode::Verify)];
 
 /// Reads every section and compares them. What is refused is reported and read as its default.
 pub(crate) fn settings(root: Table, data_dir: &Path, r: &mut Reader) -> Settings {
@@ -164,7 +166,7 @@ fn metadata_handler(mut s: Section, data_dir: &Path, r: &mut Reader) -> Option<M
     let handler = if let Some(node) = objects {
         let key = s.key("objects");
         r.origins.insert(key.clone(), node.origin.clone());
-        for name in ["url", "password", "table", "name_prefix"] {
+        for name in ["url", "password", "tls", "connections", "table", "name_prefix"] {
             s.forbid(r, name, "does nothing beside `objects`");
         }
         text(node)
@@ -178,10 +180,17 @@ fn metadata_handler(mut s: Section, data_dir: &Path, r: &mut Reader) -> Option<M
         let name_prefix = s
             .get(r, "name_prefix", name_prefix)
             .unwrap_or_else(|| SqlHandler::NAME_PREFIX.to_owned());
-        if matches!(&url, Some(u) if matches!(u.database, Database::Sqlite(_))) {
+        let is_server =
+            url.as_ref().is_some_and(|u| !matches!(u.database, Database::Sqlite(_)));
+        if url.is_some() && !is_server {
             s.forbid(r, "password", "SQLite has no password");
+            for name in ["tls", "connections"] {
+                s.forbid(r, name, "only the handler of a database server has this key");
+            }
         }
         let password = s.get(r, "password", secret);
+        let tls = s.get(r, "tls", word(&TLS));
+        let connections = s.get(r, "connections", integer(2, 1000));
         if url.is_none() && !r.origins.contains_key(&url_key) {
             r.refuse(
                 &here,
@@ -191,7 +200,16 @@ fn metadata_handler(mut s: Section, data_dir: &Path, r: &mut Reader) -> Option<M
                 ),
             );
         }
-        url.map(|url| MetadataHandler::Sql(SqlHandler { url, password, table, name_prefix }))
+        url.map(|url| {
+            MetadataHandler::Sql(SqlHandler {
+                url,
+                password,
+                tls: is_server.then(|| tls.unwrap_or_default()),
+                connections: is_server.then(|| connections.unwrap_or(SqlHandler::CONNECTIONS)),
+                table,
+                name_prefix,
+            })
+        })
     };
     s.finish(r);
     handler

@@ -129,6 +129,12 @@ pub struct SqlHandler {
     /// Password of the user in `url`; not for SQLite.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password: Option<Secret>,
+    /// Whether connections are encrypted; servers only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsMode>,
+    /// Most connections of one process; servers only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections: Option<u32>,
     /// Name of the base table.
     pub table: String,
     /// What stands before every path in the `name` column; outer slashes do not count.
@@ -140,6 +146,21 @@ impl SqlHandler {
     pub const TABLE: &str = "ezdfsfile";
     /// Ibexa's demo sites.
     pub const NAME_PREFIX: &str = "var/site/storage";
+    /// What a web node's share of a server with the usual limit of about 150 connections can be.
+    pub const CONNECTIONS: u32 = 8;
+}
+
+/// Whether connections to a database server are encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TlsMode {
+    /// Never.
+    Off,
+    /// If the server can; its certificate is not checked.
+    #[default]
+    Prefer,
+    /// Always, with a certificate that a known authority has signed for that host.
+    Verify,
 }
 
 /// `[binarydata_handlers.NAME]`

@@ -1,5 +1,9 @@
 //! Splits a URL without changing a byte of it, and without ever quoting it: it may hold a password.
 
+use percent_encoding::percent_decode_str;
+
+use crate::reader::Refusal;
+
 /// The parts of `scheme://userinfo@host/rest` or `scheme:rest`.
 pub(crate) struct Split<'a> {
     pub(crate) scheme: &'a str,
@@ -33,28 +37,44 @@ pub(crate) fn split(url: &str) -> Option<Split<'_>> {
     Some(Split { scheme, userinfo, host: Some(host), rest })
 }
 
-/// Whether `host` or `host:port` can be one: letters, digits, `.`, `-`, `_`, or an IPv6 address in
-/// brackets, and a port of 16 bits.
+/// Whether `host` or `host:port` can be one.
 pub(crate) fn is_host(text: &str) -> bool {
+    host_and_port(text).is_some()
+}
+
+/// The parts of `host` or `host:port`: letters, digits, `.`, `-`, `_`, or an IPv6 address in
+/// brackets, which go, and a port of 16 bits. `None` for anything else.
+pub(crate) fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
     let (host, port) = match text.strip_prefix('[').and_then(|t| t.split_once(']')) {
         Some((v6, port)) => {
-            if v6.parse::<std::net::Ipv6Addr>().is_err() {
-                return false;
-            }
-            (None, port)
+            v6.parse::<std::net::Ipv6Addr>().ok()?;
+            (v6, port)
         }
         None => {
-            let at = text.find(':').unwrap_or(text.len());
-            let (host, port) = text.split_at(at);
-            (Some(host), port)
+            let (host, port) = text.split_at(text.find(':').unwrap_or(text.len()));
+            let letters = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
+            if host.is_empty() || !host.chars().all(letters) {
+                return None;
+            }
+            (host, port)
         }
     };
-    let host_is_one = host.is_none_or(|h| {
-        !h.is_empty() && h.chars().all(|c| c.is_ascii_alphanumeric() || ".-_".contains(c))
+    if port.is_empty() {
+        return Some((host, None));
+    }
+    let digits = port.strip_prefix(':').filter(|p| p.bytes().all(|b| b.is_ascii_digit()))?;
+    let port = digits.parse().ok().filter(|p| *p > 0)?;
+    Some((host, Some(port)))
+}
+
+/// Decodes `%XX` once; every other byte stands for itself.
+pub(crate) fn percent_decoded(path: &str) -> Result<Vec<u8>, Refusal> {
+    let whole = path.split('%').skip(1).all(|after| {
+        after.as_bytes().get(..2).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit))
     });
-    let port_is_one = port.is_empty()
-        || port.strip_prefix(':').is_some_and(|p| {
-            p.bytes().all(|b| b.is_ascii_digit()) && p.parse::<u16>().is_ok_and(|p| p > 0)
-        });
-    host_is_one && port_is_one
+    if whole {
+        Ok(percent_decode_str(path).collect())
+    } else {
+        Err(Refusal::new("a percent sign stands alone", "write it as %25"))
+    }
 }

@@ -240,6 +240,12 @@ pub trait MetadataStore: Send + Sync + fmt::Debug + 'static {
     /// One line for people, without secrets: `sqlite ezdfs-data/ezdfs.db, table ezdfsfile`.
     fn describe(&self) -> String;
 
+    /// What an operator should know of how the handler works at present, a line each: what is
+    /// degraded, what it costs, what to do. Mostly nothing.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Whether the rows live elsewhere than in the objects. `false` for the `default` handler,
     /// which derives everything from them: it has no pending work and no side table, and ignores
     /// or refuses what needs them.

@@ -87,6 +87,9 @@ pub struct Status {
     pub ready: bool,
     /// The metadata handler, in one line.
     pub metadata: String,
+    /// What of it works, but not as it should; missing when there is nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub degraded: Vec<String>,
     /// Name of the binarydata handler.
     pub binarydata: String,
     /// Visible files.
@@ -164,6 +167,7 @@ impl Status {
         Ok(Self {
             ready: readiness.is_ready(),
             metadata: service.metadata().describe(),
+            degraded: service.metadata().warnings(),
             binarydata: service.binary().name.clone(),
             files: figures.files,
             bytes: figures.bytes,

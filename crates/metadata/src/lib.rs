@@ -20,6 +20,8 @@ mod change;
 mod decode;
 mod materialise;
 pub mod memory;
+#[cfg(feature = "mysql")]
+pub mod mysql;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod page;
 mod place;

@@ -10,6 +10,7 @@ fn the_defaults_have_no_problem() {
     assert_eq!(check(&site.load().unwrap(), &site.sources.env), []);
 }
 
+#[cfg(feature = "mysql")]
 #[test]
 fn handlers_that_this_build_cannot_open_and_missing_secrets() {
     let site = Site::new(FULL);
@@ -18,7 +19,6 @@ fn handlers_that_this_build_cannot_open_and_missing_secrets() {
     assert_eq!(
         found,
         [
-            ("metadata_handlers.main.url", "this build has no mysql handler yet"),
             (
                 "metadata_handlers.main.password",
                 "environment variable DFS_DB_PASSWORD is not set; set it, or use { file = … }"
@@ -26,16 +26,14 @@ fn handlers_that_this_build_cannot_open_and_missing_secrets() {
             ("binarydata_handlers.aws_s3.url", "this build has no s3 handler yet"),
         ]
     );
-    assert_eq!(problems[0].place, Place::File { path: site.file(), line: 13 });
+    assert_eq!(problems[0].place, Place::File { path: site.file(), line: 14 });
     let site = site.env(&[("DFS_DB_PASSWORD", "x")]);
-    assert_eq!(check(&site.load().unwrap(), &site.sources.env).len(), 2);
+    assert_eq!(check(&site.load().unwrap(), &site.sources.env).len(), 1);
 }
 
 #[test]
 fn each_kind_of_handler_is_named() {
     for (key, url, name) in [
-        ("metadata_handlers.dfs", "mariadb://db/x", "mysql"),
-        ("metadata_handlers.dfs", "postgresql://db/x", "postgres"),
         ("binarydata_handlers.nfs", "gs://b", "gs"),
         ("binarydata_handlers.nfs", "az://b", "az"),
     ] {
@@ -43,5 +41,16 @@ fn each_kind_of_handler_is_named() {
         let problems = check(&site.load().unwrap(), &site.sources.env);
         assert_eq!(problems.len(), 1, "{problems:?}");
         assert_eq!(problems[0].message, format!("this build has no {name} handler yet"));
+    }
+    for (url, name, in_build) in [
+        ("sqlite:x", "sqlite", cfg!(feature = "sqlite")),
+        ("mariadb://u@db/x", "mysql", cfg!(feature = "mysql")),
+        ("postgresql://u@db/x", "postgres", cfg!(feature = "postgres")),
+    ] {
+        let site = Site::new(&format!("[metadata_handlers.dfs]\nurl = '{url}'"));
+        let problems = check(&site.load().unwrap(), &site.sources.env);
+        assert_eq!(problems.is_empty(), in_build, "{problems:?}");
+        let text = format!("this build has no {name} handler; use a build with the feature");
+        assert!(problems.iter().all(|p| p.to_string().contains(&text)), "{problems:?}");
     }
 }

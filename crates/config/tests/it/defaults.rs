@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use ezdfs_config::{
     AccessLog, CachePolicy, Database, Freshness, MetadataHandler, Mode, Origin, Storage,
+    TlsMode,
 };
 
 use crate::site::{FULL, Site};
@@ -20,7 +21,7 @@ fn without_any_file_there_are_dfs_and_nfs_in_the_data_directory() {
     let Some(MetadataHandler::Sql(dfs)) = s.metadata_handlers.get("dfs") else { panic!("no dfs") };
     assert_eq!(dfs.url.database, Database::Sqlite(data.join("ezdfs.db")));
     assert_eq!((&*dfs.table, &*dfs.name_prefix), ("ezdfsfile", "var/site/storage"));
-    assert_eq!(dfs.password, None);
+    assert_eq!((&dfs.password, dfs.tls, dfs.connections), (&None, None, None));
     let nfs = s.binarydata_handlers.get("nfs").unwrap();
     assert_eq!(nfs.url.storage, Storage::File(data.join("files")));
     assert_eq!(nfs.fsync, Some(true));
@@ -69,7 +70,9 @@ fn every_key_is_read() {
 
     let Some(MetadataHandler::Sql(main)) = s.metadata_handlers.get("main") else { panic!() };
     assert_eq!(main.url.as_str(), "mysql://dfs@db1:3306/ezdfs");
-    assert_eq!(main.url.database, Database::Mysql);
+    let Database::Mysql(server) = &main.url.database else { panic!("{main:?}") };
+    assert_eq!((&*server.user, &*server.database), ("dfs", "ezdfs"));
+    assert_eq!((main.tls, main.connections), (Some(TlsMode::Verify), Some(4)));
     assert_eq!((&*main.table, &*main.name_prefix), ("ibexa_dfs_file", "var/storage"));
     assert_eq!(main.password.as_ref().unwrap().to_string(), "{ env = \"DFS_DB_PASSWORD\" }");
     let objects = s.metadata_handlers.get("aws_s3").unwrap();
@@ -100,7 +103,7 @@ fn every_key_is_read() {
     assert_eq!(s.admin.listen.to_string(), "[::1]:9090");
 
     assert_eq!(loaded.origin("store.metadata"), Origin::File(3));
-    assert_eq!(loaded.origin("serve.cache_policy[1].match"), Origin::File(44));
+    assert_eq!(loaded.origin("serve.cache_policy[1].match"), Origin::File(46));
     assert_eq!(loaded.origin("store.nothing"), Origin::Default);
 }
 

@@ -66,7 +66,7 @@ fn every_key_can_be_set_by_the_environment() {
 fn text_stays_text_whatever_it_looks_like() {
     let site = Site::bare().env(&[
         ("EZDFS__METADATA_HANDLERS__DFS__NAME_PREFIX", "2024"),
-        ("EZDFS__METADATA_HANDLERS__DB__URL", "mysql://db/x"),
+        ("EZDFS__METADATA_HANDLERS__DB__URL", "mysql://u@db/x"),
         ("EZDFS__METADATA_HANDLERS__DB__PASSWORD", "12345"),
     ]);
     let s = site.load().unwrap().settings;

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use ezdfs_config::duration::{format, parse};
-use ezdfs_config::{Database, MetadataHandler, Mode, Storage};
+use ezdfs_config::{Database, HostPort, MetadataHandler, Mode, ServerUrl, Storage, TlsMode};
 use proptest::prelude::*;
 
 use crate::site::{SIDES, Site};
@@ -164,15 +164,43 @@ fn database_urls() {
         assert_eq!(dfs.url.database, Database::Sqlite(data(&site).join(file)), "{url}");
         assert_eq!(dfs.url.as_str(), url);
     }
+}
+
+#[test]
+fn urls_of_database_servers() {
+    let server = |user: &str, hosts: &[(&str, Option<u16>)], database: &str| ServerUrl {
+        user: user.to_owned(),
+        hosts: hosts
+            .iter()
+            .map(|(name, port)| HostPort { name: (*name).to_owned(), port: *port })
+            .collect(),
+        database: database.to_owned(),
+    };
     for (url, database) in [
-        ("mysql://dfs@db1/ezdfs", Database::Mysql),
-        ("mariadb://db1:3307/ezdfs", Database::Mysql),
-        ("postgres://dfs@[::1]:5432/ezdfs", Database::Postgres),
-        ("postgresql://dfs@db_1/ezdfs", Database::Postgres),
+        ("mysql://dfs@db1/ezdfs", Database::Mysql(server("dfs", &[("db1", None)], "ezdfs"))),
+        (
+            "mariadb://dfs@db1:3307,db2,[::1]:3308/ezdfs",
+            Database::Mysql(server(
+                "dfs",
+                &[("db1", Some(3307)), ("db2", None), ("::1", Some(3308))],
+                "ezdfs",
+            )),
+        ),
+        (
+            "postgres://web%40site@[fe80::1]/my%20db%2F%25",
+            Database::Postgres(server("web@site", &[("fe80::1", None)], "my db/%")),
+        ),
+        (
+            "postgresql://dfs@db_1.example.com:5433/e-z",
+            Database::Postgres(server("dfs", &[("db_1.example.com", Some(5433))], "e-z")),
+        ),
     ] {
-        let s = site(url).load().unwrap().settings;
+        let site = Site::new(&format!("metadata_handlers.dfs.url = \"{url}\""));
+        let s = site.load().unwrap().settings;
         let Some(MetadataHandler::Sql(dfs)) = s.metadata_handlers.get("dfs") else { panic!() };
         assert_eq!(dfs.url.database, database, "{url}");
+        assert_eq!(dfs.url.as_str(), url);
+        assert_eq!((dfs.tls, dfs.connections), (Some(TlsMode::Prefer), Some(8)), "{url}");
     }
 }
 

@@ -94,6 +94,45 @@ async fn metadata_is_derived_from_the_very_store_beside_it() {
     }
 }
 
+/// A port of this machine on which nobody listens.
+fn dead_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+#[tokio::test]
+async fn a_server_that_is_away_is_named_and_its_password_is_not() {
+    for scheme in ["mysql", "postgres"] {
+        let port = dead_port();
+        let site = Site::new(&format!(
+            "[metadata_handlers.dfs]\nurl = '{scheme}://u@127.0.0.1:{port},[::1]:{port}/x'\n\
+             password = 'hunter2'\n[binarydata_handlers.nfs]\nurl = 'memory:'"
+        ));
+        let loaded = site.load().unwrap();
+        let error = open_side(&loaded, "dfs", "nfs", &clock()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        let place = format!(
+            "{}:2: `metadata_handlers.dfs.url`: {scheme} 127.0.0.1:{port},[::1]:{port}/x: ",
+            site.file().display()
+        );
+        assert!(error.to_string().starts_with(&place), "{error}");
+        assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+    }
+}
+
+#[cfg(feature = "mysql")]
+#[tokio::test]
+async fn a_password_that_is_not_there_is_told_by_its_key() {
+    let loaded = Site::new(FULL).load().unwrap();
+    let memory = Site::new("binarydata_handlers.nfs.url = 'memory:'").load().unwrap();
+    let memory = open_binary(&memory, "nfs").await.unwrap();
+    let error = open_metadata(&loaded, "main", ("nfs", &memory), &clock()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    for text in [":14: `metadata_handlers.main.password`", "DFS_DB_PASSWORD is not set"] {
+        assert!(error.to_string().contains(text), "{error}");
+    }
+}
+
 #[tokio::test]
 async fn what_cannot_be_opened_names_key_line_and_fix() {
     let site = Site::new(FULL);
@@ -107,16 +146,9 @@ async fn what_cannot_be_opened_names_key_line_and_fix() {
     };
     for (error, text) in [
         (
-            metadata("main").await,
-            format!(
-                "{}:13: `metadata_handlers.main.url`: this build has no mysql handler yet; use",
-                file.display()
-            ),
-        ),
-        (
             open_binary(&loaded, "aws_s3").await.unwrap_err(),
             format!(
-                "{}:28: `binarydata_handlers.aws_s3.url`: this build has no s3 handler yet; use",
+                "{}:30: `binarydata_handlers.aws_s3.url`: this build has no s3 handler yet; use",
                 file.display()
             ),
         ),

@@ -70,6 +70,8 @@ default_root = "/srv/site/var/site/storage"
 [metadata_handlers.main]
 url = "mysql://dfs@db1:3306/ezdfs"
 password = { env = "DFS_DB_PASSWORD" }
+tls = "verify"
+connections = 4
 table = "ibexa_dfs_file"
 name_prefix = "var/storage"
 

@@ -48,6 +48,14 @@ async fn status_counts_files() {
 }
 
 #[tokio::test]
+async fn status_says_nothing_of_memory_where_there_is_none() {
+    let site = Site::start().await;
+    let reply = request(site.admin, "GET", "/v1/status", &[]).await;
+    let status: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+    assert!(status.get("memory").is_none(), "{status}");
+}
+
+#[tokio::test]
 async fn everything_else_is_a_problem() {
     let site = Site::start().await;
     site.publish("images/a", "hello").await;

@@ -4,9 +4,15 @@
 //! |---|---|
 //! | `sql` | the statements |
 //! | `feed` | the reader of the change feed |
+//! | `schema` | making and removing tables and trigger |
+//! | `check` | looking at them |
 
+mod check;
 mod feed;
+mod schema;
 mod sql;
+
+pub use schema::{check, ddl, install, uninstall};
 
 use std::sync::Arc;
 
@@ -50,6 +56,19 @@ fn query(text: Arc<str>, params: Vec<Param>) -> Query<'static, Db, PgArguments> 
         Param::Texts(values) => query.bind(values),
         Param::Ints(values) => query.bind(values),
     })
+}
+
+/// Whether the database compares text by bytes.
+async fn is_bytewise(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    // `C`, `POSIX` and libc's `C.UTF-8` compare by bytes.
+    let row = sqlx::query(
+        "SELECT datcollate IN ('C', 'POSIX', 'C.UTF-8', 'C.utf8') AND datlocprovider = 'c' \
+         FROM (SELECT datcollate, to_jsonb(d) ->> 'datlocprovider' AS given FROM pg_database d \
+         WHERE datname = current_database()) x, LATERAL (SELECT coalesce(given, 'c') AS datlocprovider) y",
+    )
+    .fetch_one(conn)
+    .await?;
+    row.try_get(0)
 }
 
 impl Dialect for Postgres {
@@ -100,16 +119,7 @@ impl Dialect for Postgres {
     }
 
     async fn sql(conn: &mut PgConnection, table: &str) -> Result<Sql, sqlx::Error> {
-        // `C`, `POSIX` and libc's `C.UTF-8` compare by bytes.
-        let row = sqlx::query(
-            "SELECT datcollate IN ('C', 'POSIX', 'C.UTF-8', 'C.utf8') AND datlocprovider = 'c' \
-             FROM (SELECT datcollate, to_jsonb(d) ->> 'datlocprovider' AS given FROM pg_database d \
-             WHERE datname = current_database()) x, LATERAL (SELECT coalesce(given, 'c') AS datlocprovider) y",
-        )
-        .fetch_one(conn)
-        .await?;
-        let is_bytewise: bool = row.try_get(0)?;
-        let names = if is_bytewise { sql::Names::Plain } else { sql::Names::Pattern };
+        let names = if is_bytewise(conn).await? { sql::Names::Plain } else { sql::Names::Pattern };
         Ok(sql::sql(table, names))
     }
 

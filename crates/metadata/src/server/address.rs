@@ -9,7 +9,7 @@ use ezdfs_core::{Clock, NamePrefix};
 /// A host of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {
-    /// Name or address.
+    /// Name or address; one of IPv6 without brackets.
     pub name: String,
     /// Port; `None` for the usual one.
     pub port: Option<u16>,
@@ -17,7 +17,11 @@ pub struct Host {
 
 impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)?;
+        if self.name.contains(':') {
+            write!(f, "[{}]", self.name)?;
+        } else {
+            f.write_str(&self.name)?;
+        }
         self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
     }
 }
@@ -90,6 +94,8 @@ pub struct ServerOptions {
     pub connections: usize,
     /// Longest time of one statement, and of the wait for a connection.
     pub io_timeout: Duration,
+    /// Where no trigger tells of changes: shortest pause between two walks over the table.
+    pub scan_pause: Duration,
     /// Time.
     pub time: TimeSource,
 }
@@ -98,6 +104,9 @@ impl ServerOptions {
     /// Most connections unless told otherwise: what a web node's share of a server with the usual
     /// limit of about 150 connections can be.
     pub const CONNECTIONS: usize = 8;
+
+    /// Pause between two walks unless told otherwise.
+    pub const SCAN_PAUSE: Duration = Duration::from_secs(5);
 
     /// A database with everything else as usual.
     #[must_use]
@@ -113,6 +122,7 @@ impl ServerOptions {
             origin: format!("pid:{}", std::process::id()),
             connections: Self::CONNECTIONS,
             io_timeout: Duration::from_secs(30),
+            scan_pause: Self::SCAN_PAUSE,
             time: TimeSource::default(),
         }
     }

@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use ezdfs_core::{Error, ErrorKind, Name, NameHash, Progress, Result, Timestamp};
 
-use super::Server;
 use super::bind::hexes;
 use super::dialect::Dialect;
 use super::statement::params;
 use super::transaction::Transaction;
 use super::write::{Answer, Task, mixed_up, number};
+use super::{Server, scan};
 use crate::decode;
 use crate::materialise::{self, ForeignChange};
 
@@ -29,6 +29,8 @@ struct FeedRow {
     seq: i64,
     is_update: bool,
     is_delete: bool,
+    /// A scan found that something had changed; what and when, it does not know.
+    is_found: bool,
     hash: String,
     name: String,
 }
@@ -46,6 +48,7 @@ pub(super) async fn materialise<D: Dialect>(
                 seq: number(row, 0)?,
                 is_update: op == "update",
                 is_delete: op == "delete",
+                is_found: op == scan::FOUND,
                 hash: decode::text(row, 2)?.unwrap_or_default(),
                 name: decode::text(row, 3)?.unwrap_or_default(),
             })
@@ -66,6 +69,9 @@ pub(super) async fn materialise<D: Dialect>(
             moves_parent: false,
         });
         change.hash = hash;
+        if row.is_found {
+            continue;
+        }
         // The number of a change is given out while its row is locked, so the numbers of one row
         // are in the order in which its changes were committed.
         change.overtakes = !row.is_delete && own.get(&row.hash).is_none_or(|own| *own < row.seq);
@@ -158,6 +164,13 @@ pub(super) async fn trim<D: Dialect>(
 }
 
 impl<D: Dialect> Server<D> {
+    pub(super) async fn materialise(self: &Arc<Self>, limit: u32) -> Result<Progress> {
+        match self.write(Task::Materialise { limit }).await? {
+            Answer::Progress(progress) => Ok(progress),
+            other => Err(mixed_up(&other)),
+        }
+    }
+
     pub(super) async fn trim(self: &Arc<Self>, before: Timestamp) -> Result<u64> {
         let mut trimmed = 0;
         loop {
@@ -198,22 +211,6 @@ impl<D: Dialect> Server<D> {
         let now = self.database_time().await?;
         let params = params![now.nanos().to_string(), now.minus(unless_younger).nanos()];
         self.change("write a heartbeat", &self.sql.beat, params).await.map(drop)
-    }
-
-    /// Runs the scan that finds what no trigger told, whole; says what it found.
-    pub(super) async fn scan_changes(self: &Arc<Self>, at_once: u32) -> Result<u64> {
-        let mut found = 0;
-        loop {
-            match self.write(Task::Scan { limit: at_once }).await? {
-                Answer::Progress(done) => {
-                    found += done.changed;
-                    if !done.more {
-                        return Ok(found);
-                    }
-                }
-                other => return Err(mixed_up(&other)),
-            }
-        }
     }
 }
 

@@ -19,16 +19,22 @@
 //! | `feed` | materialiser, backfill, trim |
 //! | `scan` | what stands in for the feed's trigger |
 //! | `installed` | whether the schema is there |
+//! | `schema` | installing, checking and removing it |
+//! | `findings` | what is amiss with it |
+//! | `columns` | what its tables are made of |
 
 mod address;
 pub(crate) mod bind;
+pub(crate) mod columns;
 pub(crate) mod connect;
 pub(crate) mod dialect;
 mod feed;
-mod installed;
+mod findings;
+pub(crate) mod installed;
 mod publish;
 mod read;
 mod scan;
+pub(crate) mod schema;
 pub(crate) mod sql;
 pub(crate) mod statement;
 mod time;
@@ -40,16 +46,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ezdfs_core::{
-    Change, DirPath, Error, ErrorKind, FeedReader, FeedStart, Figures, FilePath, Hold, Intent, IntentState,
-    MetadataStore, NamePrefix, Page, Progress, Record, Result, ScanPage, Timestamp, Token,
-    Tombstone,
+    Change, DirPath, Error, ErrorKind, FeedReader, FeedStart, Figures, FilePath, Hold, Intent,
+    IntentState, MetadataStore, NamePrefix, Page, Progress, Record, Result, ScanPage, Timestamp,
+    Token, Tombstone,
 };
 
 pub use address::{Host, Password, ServerOptions, TimeSource, Tls};
+pub use findings::{Finding, Findings, Weight};
+pub use schema::{FeedChoice, FeedKind, InstallStep, Installed};
 
 use connect::Connections;
 use dialect::Dialect;
-use installed::Installed;
 use sql::Sql;
 use time::DatabaseTime;
 use write::{Answer, Task};
@@ -73,6 +80,7 @@ pub(crate) struct Server<D: Dialect> {
     pub(crate) connections: Connections<D>,
     pub(crate) sql: Sql,
     time: DatabaseTime,
+    scan_turn: scan::Turn,
     /// No trigger feeds the log: own changes are written by hand, foreign ones found by a scan.
     is_degraded: bool,
 }
@@ -106,7 +114,7 @@ impl<D: Dialect> ServerMetadata<D> {
 }
 
 impl<D: Dialect> Server<D> {
-    async fn open(options: ServerOptions) -> Result<(Self, Installed)> {
+    async fn open(options: ServerOptions) -> Result<(Self, installed::Installed)> {
         let options = Arc::new(options);
         crate::table::check(&options.table)?;
         let connections = Connections::<D>::new(Arc::clone(&options))?;
@@ -122,6 +130,7 @@ impl<D: Dialect> Server<D> {
             connections,
             sql,
             time: DatabaseTime::default(),
+            scan_turn: scan::Turn::default(),
             is_degraded: installed.is_degraded,
         };
         Ok((server, installed))
@@ -144,6 +153,13 @@ impl<D: Dialect> MetadataStore for ServerMetadata<D> {
         format!("{} {}, table {}", D::KIND, options.place(), options.table)
     }
 
+    fn warnings(&self) -> Vec<String> {
+        if !self.server.is_degraded {
+            return Vec::new();
+        }
+        vec![format!("degraded, no trigger feeds the log of changes: {}", schema::DEGRADED)]
+    }
+
     fn is_separate(&self) -> bool {
         true
     }
@@ -157,9 +173,12 @@ impl<D: Dialect> MetadataStore for ServerMetadata<D> {
     }
 
     async fn list(&self, dir: &DirPath, after: Option<&str>, limit: u32) -> Result<Page> {
+        if self.server.is_degraded {
+            self.server.scan_if_due().await?;
+        }
         let mut rounds = 0;
         while rounds < MATERIALISE_ROUNDS && self.server.foreign_waits().await? {
-            if !self.materialise(MATERIALISE_AT_ONCE).await?.more {
+            if !self.server.materialise(MATERIALISE_AT_ONCE).await?.more {
                 break;
             }
             rounds += 1;
@@ -208,14 +227,12 @@ impl<D: Dialect> MetadataStore for ServerMetadata<D> {
     }
 
     async fn materialise(&self, limit: u32) -> Result<Progress> {
+        self.server.scan_if_due().await?;
         // A write transaction costs other writers something; mostly nothing waits.
         if !self.server.foreign_waits().await? {
             return Ok(Progress::default());
         }
-        match self.server.write(Task::Materialise { limit }).await? {
-            Answer::Progress(progress) => Ok(progress),
-            other => Err(write::mixed_up(&other)),
-        }
+        self.server.materialise(limit).await
     }
 
     async fn trim_feed(&self, before: Timestamp) -> Result<u64> {

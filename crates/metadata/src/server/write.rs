@@ -32,7 +32,7 @@ pub(super) enum Task {
     Materialise { limit: u32 },
     Backfill { limit: u32 },
     Trim { before: Timestamp },
-    Scan { limit: u32 },
+    Scan { limit: u32, start: scan::Start },
 }
 
 #[derive(Debug)]
@@ -378,7 +378,9 @@ impl<D: Dialect> Transaction<'_, D> {
             }
             Task::Backfill { limit } => feed::backfill(self, *limit).await.map(Answer::Progress),
             Task::Trim { before } => feed::trim(self, *before).await.map(Answer::Count),
-            Task::Scan { limit } => scan::step(self, *limit).await.map(Answer::Progress),
+            Task::Scan { limit, start } => {
+                scan::step(self, *limit, *start).await.map(Answer::Progress)
+            }
         }
     }
 

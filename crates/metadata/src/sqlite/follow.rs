@@ -88,7 +88,8 @@ impl Reader {
             }
         }
         let told = expected.saturating_sub(1);
-        poll.more = !poll.events.is_empty() && told < last;
+        let is_full = u32::try_from(poll.events.len()).is_ok_and(|n| n >= limit.max(1));
+        poll.more = is_full && told < last;
         if !poll.more && told != last {
             // Rows are gone, or the table is another one by now.
             poll.lost = true;

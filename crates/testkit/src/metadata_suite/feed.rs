@@ -3,12 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ezdfs_core::{
     Change, ErrorKind, FeedEvent, FeedOp, FeedPoll, FeedReader, FeedStart, Guard, MetadataStore,
     Op, Timestamp,
 };
+use tokio::time::Instant;
 
 use super::{
     NEIGHBOUR_PREFIX, START_SECS, Setup, expect_kind, materialise, name, path, publish, put, token,

@@ -20,6 +20,7 @@ pub mod holds;
 pub mod names;
 pub mod pages;
 pub mod queue;
+pub mod races;
 pub mod stores;
 pub mod visibility;
 
@@ -142,6 +143,10 @@ macro_rules! metadata_suite {
             queue::ended_work_is_forgotten
             queue::expired_files_are_found
             queue::figures_count
+            races::a_subtree_and_its_paths_exclude_each_other
+            races::a_file_is_always_listed
+            races::a_path_is_one_thing
+            races::materialisers_and_publishers
             stores::a_neighbour_is_untouched
             stores::a_neighbours_holds_do_not_block
             stores::concurrent_publishers
