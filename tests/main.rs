@@ -7,4 +7,6 @@ mod common;
 #[cfg(feature = "demo")]
 mod demo;
 mod examples;
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+mod ibexa;
 mod real_data;

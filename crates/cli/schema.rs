@@ -6,7 +6,6 @@ mod server;
 mod sqlite;
 
 use clap::{Args, Subcommand, ValueEnum};
-#[cfg(not(all(feature = "sqlite", feature = "mysql", feature = "postgres")))]
 use ezdfs_config::check::no_database;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 use ezdfs_config::server_options;
@@ -179,11 +178,8 @@ fn ddl(loaded: &Loaded, name: &str, handler: &SqlHandler) -> Result<String, Erro
     match &handler.url.database {
         #[cfg(feature = "sqlite")]
         Database::Sqlite(_) => ezdfs_metadata::sqlite::ddl(&handler.table),
-        #[cfg(feature = "mysql")]
-        Database::Mysql(_) => ezdfs_metadata::mysql::ddl(&handler.table),
         #[cfg(feature = "postgres")]
         Database::Postgres(_) => ezdfs_metadata::postgres::ddl(&handler.table),
-        #[cfg(not(all(feature = "sqlite", feature = "mysql", feature = "postgres")))]
         other => Err(no_database(loaded, name, other).into()),
     }
 }
@@ -194,17 +190,11 @@ fn target(loaded: &Loaded, name: &str, handler: &SqlHandler) -> Result<Target, E
         Database::Sqlite(file) => {
             Ok(Target::Sqlite(sqlite::Target::new(loaded, handler, file.clone())))
         }
-        #[cfg(feature = "mysql")]
-        Database::Mysql(url) => {
-            let options = server_options(loaded, name, handler, url)?;
-            Ok(Target::Server(server::Target::Mysql(options)))
-        }
         #[cfg(feature = "postgres")]
         Database::Postgres(url) => {
             let options = server_options(loaded, name, handler, url)?;
             Ok(Target::Server(server::Target::Postgres(options)))
         }
-        #[cfg(not(all(feature = "sqlite", feature = "mysql", feature = "postgres")))]
         other => Err(no_database(loaded, name, other).into()),
     }
 }

@@ -2,6 +2,8 @@
 
 mod conditions;
 mod configuration;
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+mod databases;
 mod files;
 mod housekeeping;
 mod migrate;

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use ezdfs_binarydata::{LocalOptions, ObjectsMetadata, Opened, file_url, open_url};
 use ezdfs_core::{Clock, Error, ErrorKind, MetadataStore, NamePrefix, Result};
 
-use crate::check::{no_database, no_storage};
+#[cfg(not(all(feature = "sqlite", feature = "mysql", feature = "postgres")))]
+use crate::check::no_database;
+use crate::check::no_storage;
 use crate::load::Loaded;
 use crate::location::{Database, Storage};
 use crate::mode::Mode;
@@ -107,16 +109,24 @@ async fn open_sql(
     handler: &SqlHandler,
     clock: &Arc<dyn Clock>,
 ) -> Result<Arc<dyn MetadataStore>> {
+    // Boxed: these futures are as deep as the drivers, and callers would nest them further.
     let opened = match &handler.url.database {
         #[cfg(feature = "sqlite")]
         Database::Sqlite(file) => {
             in_data_dir(loaded, file).await?;
             open_sqlite(loaded, handler, file, clock).await
         }
+        #[cfg(feature = "mysql")]
+        Database::Mysql(url) => {
+            let options = server_options(loaded, name, handler, url)?;
+            Box::pin(ezdfs_metadata::mysql::open(options)).await
+        }
         #[cfg(feature = "postgres")]
         Database::Postgres(url) => {
-            ezdfs_metadata::postgres::open(server_options(loaded, name, handler, url)?).await
+            let options = server_options(loaded, name, handler, url)?;
+            Box::pin(ezdfs_metadata::postgres::open(options)).await
         }
+        #[cfg(not(all(feature = "sqlite", feature = "mysql", feature = "postgres")))]
         other => return Err(no_database(loaded, name, other).into()),
     };
     opened.map_err(|e| loaded.at(&format!("metadata_handlers.{name}.url"), e))

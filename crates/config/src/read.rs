@@ -180,8 +180,7 @@ fn metadata_handler(mut s: Section, data_dir: &Path, r: &mut Reader) -> Option<M
         let name_prefix = s
             .get(r, "name_prefix", name_prefix)
             .unwrap_or_else(|| SqlHandler::NAME_PREFIX.to_owned());
-        let is_server =
-            url.as_ref().is_some_and(|u| !matches!(u.database, Database::Sqlite(_)));
+        let is_server = url.as_ref().is_some_and(|u| !matches!(u.database, Database::Sqlite(_)));
         if url.is_some() && !is_server {
             s.forbid(r, "password", "SQLite has no password");
             for name in ["tls", "connections"] {

@@ -21,9 +21,8 @@ pub fn server_options(
     url: &ServerUrl,
 ) -> Result<ServerOptions> {
     let password = handler.password.as_ref().map(|secret| secret.resolve(&loaded.env)).transpose();
-    let password = password.map_err(|e| {
-        loaded.at(&format!("metadata_handlers.{name}.password"), e)
-    })?;
+    let password =
+        password.map_err(|e| loaded.at(&format!("metadata_handlers.{name}.password"), e))?;
     let hosts = url.hosts.iter().map(|host| Host { name: host.name.clone(), port: host.port });
     Ok(ServerOptions {
         hosts: hosts.collect(),

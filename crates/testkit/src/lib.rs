@@ -8,6 +8,7 @@ pub mod model;
 pub mod object_store_suite;
 pub mod php;
 pub mod postgres_writer;
+pub mod proxy;
 pub mod servers;
 pub mod skip;
 pub mod sqlite_writer;

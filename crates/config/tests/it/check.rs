@@ -33,10 +33,9 @@ fn handlers_that_this_build_cannot_open_and_missing_secrets() {
 
 #[test]
 fn each_kind_of_handler_is_named() {
-    for (key, url, name) in [
-        ("binarydata_handlers.nfs", "gs://b", "gs"),
-        ("binarydata_handlers.nfs", "az://b", "az"),
-    ] {
+    for (key, url, name) in
+        [("binarydata_handlers.nfs", "gs://b", "gs"), ("binarydata_handlers.nfs", "az://b", "az")]
+    {
         let site = Site::new(&format!("[{key}]\nurl = '{url}'"));
         let problems = check(&site.load().unwrap(), &site.sources.env);
         assert_eq!(problems.len(), 1, "{problems:?}");

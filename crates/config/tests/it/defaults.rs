@@ -1,8 +1,7 @@
 use std::time::Duration;
 
 use ezdfs_config::{
-    AccessLog, CachePolicy, Database, Freshness, MetadataHandler, Mode, Origin, Storage,
-    TlsMode,
+    AccessLog, CachePolicy, Database, Freshness, MetadataHandler, Mode, Origin, Storage, TlsMode,
 };
 
 use crate::site::{FULL, Site};

@@ -45,9 +45,9 @@ pub(super) fn of(e: &sqlx::Error) -> Fault {
 
 fn by_number(number: u16) -> Option<Fault> {
     Some(match number {
-        // A deadlock or a certification conflict, a lock that was waited for or not to be waited
-        // for, a row that changed since the snapshot.
-        1213 | 1205 | 3572 | 1020 => Fault::Again,
+        // A deadlock or a certification conflict, one over the numbers of a table, a lock that was
+        // waited for or not to be waited for, a row that changed since the snapshot.
+        1213 | 1467 | 1205 | 3572 | 1020 => Fault::Again,
         1062 => Fault::Duplicate,
         // Too many connections, shutting down, a connection that was cut, killed or is gone; a
         // Galera node that left its cluster.
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn errors_mean_something() {
-        for again in [1213, 1205, 3572, 1020] {
+        for again in [1213, 1467, 1205, 3572, 1020] {
             assert_eq!(by_number(again), Some(Fault::Again), "{again}");
         }
         assert_eq!(by_number(1062), Some(Fault::Duplicate));

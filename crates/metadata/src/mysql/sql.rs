@@ -85,8 +85,6 @@ pub(super) fn sql(table: &str, names: &Names) -> Sql {
     let base_by_node = names.base_by("n.path_hash");
     let [own, above, below] =
         BLOCKERS.map(|w| format!("SELECT {PENDING} FROM ezdfs_pending p WHERE {w}"));
-    let [is_own, is_above, is_below] =
-        BLOCKERS.map(|w| format!("EXISTS (SELECT 1 FROM ezdfs_pending p WHERE {w})"));
     let by_path = "FORCE INDEX (ezdfs_node_path)";
     let by_token = "FORCE INDEX (ezdfs_pending_token)";
     Sql {
@@ -224,13 +222,10 @@ pub(super) fn sql(table: &str, names: &Names) -> Sql {
              CAST(COALESCE(SUM(p.state = 'ended'), 0) AS SIGNED) FROM ezdfs_pending p {by_token} \
              WHERE p.token = ?1 AND p.state @in(?2) FOR UPDATE"
         )),
-        add_intent: s(format!(
-            "INSERT INTO ezdfs_pending (path_hash, subtree, prefix, path, kind, token, owner, \
-             state, hold, lease_end, not_before, size, sha256, datatype, mtime_ns, expires_at, pin, \
-             other_path, `key`) SELECT ?1, ?3, ?4, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, \
-             ?17, ?18, ?19, ?20, ?21, ?22 FROM DUAL \
-             WHERE ?12 IS NULL OR NOT ({is_own} OR {is_above} OR {is_below})"
-        )),
+        add_intent: s("INSERT INTO ezdfs_pending (path_hash, subtree, prefix, path, kind, token, \
+             owner, state, hold, lease_end, not_before, size, sha256, datatype, mtime_ns, \
+             expires_at, pin, other_path, `key`) VALUES (?1, ?3, ?4, ?7, ?8, ?9, ?10, ?11, ?12, \
+             ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)"),
         blocker: s(format!("{own} UNION ALL {above} UNION ALL {below} LIMIT 1")),
         end_hold: s(format!(
             "DELETE p FROM ezdfs_pending p {by_token} WHERE p.token = ?1 AND p.state = 'held'"

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ezdfs_core::{Entropy as _, Error, ErrorKind, OsEntropy, Token};
+use ezdfs_core::{Entropy as _, Error, ErrorKind, OsEntropy};
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Row as _};
 

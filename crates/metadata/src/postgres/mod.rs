@@ -80,6 +80,7 @@ impl Dialect for Postgres {
     const SURVIVES_FAILURE: bool = false;
     // Its lock on the table is taken before its snapshot is made.
     const INSERT_PASSES_GATE: bool = true;
+    const INSERT_LOOKS: bool = true;
 
     async fn connect(options: &ServerOptions, host: &Host) -> Result<PgConnection, sqlx::Error> {
         let mut connect = PgConnectOptions::new_without_pgpass()

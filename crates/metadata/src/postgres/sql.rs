@@ -118,7 +118,7 @@ pub(super) fn sql(table: &str, names: Names) -> Sql {
             "SELECT {BASE}, {NODE} FROM ezdfs_node n LEFT JOIN {t} b ON b.name_hash = n.path_hash \
              WHERE n.parent_hash = ?1 AND n.basename > ?2 ORDER BY n.basename LIMIT ?3"
         )),
-        // The pattern is MySQL's: a type tells PostgreSQL what an unused parameter is.
+        // The directory is for MySQL: a type tells PostgreSQL what an unused parameter is.
         scan: s(format!(
             "SELECT {BASE}, {NODE}, b.name_hash FROM {join} WHERE b.name_hash > ?1 AND {between} \
              AND ?4::text IS NOT NULL ORDER BY b.name_hash LIMIT ?5"

@@ -6,28 +6,18 @@ use super::statement::{Param, params};
 use crate::decode::state_text;
 use crate::place::below;
 
-/// Names below a directory: both ends of the range in byte order, and a LIKE pattern that matches
-/// at least these, by which an index on another collation still helps.
+/// Names below a directory: both ends of the range in byte order, and the directory's own name, the
+/// low end in the order of other collations, by which an index on one of these still helps.
 pub(crate) struct Range {
     pub(crate) low: String,
     pub(crate) high: String,
-    pub(crate) like: String,
+    pub(crate) dir: String,
 }
 
 /// The range of the names below a directory; `None` for all names.
 pub(crate) fn range(name: &str) -> Option<Range> {
     let (low, high) = below(name)?;
-    let mut like = String::with_capacity(low.len() + 1);
-    for c in low.chars() {
-        // `|` is the escape character of our patterns: a backslash has a meaning of its own in
-        // string literals of MySQL.
-        if matches!(c, '%' | '_' | '|') {
-            like.push('|');
-        }
-        like.push(c);
-    }
-    like.push('%');
-    Some(Range { low, high, like })
+    Some(Range { low, high, dir: name.to_owned() })
 }
 
 pub(crate) fn hexes<'a>(hashes: impl IntoIterator<Item = &'a NameHash>) -> Vec<String> {
@@ -141,18 +131,4 @@ fn work(intent: &Intent) -> Vec<Param> {
 /// Sizes above what the column holds were refused before; rows hold no others.
 pub(crate) fn clamp(size: u64) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patterns_match_at_least_the_range() {
-        let range = range("a_b/p%c|\\").unwrap();
-        assert_eq!(range.low, "a_b/p%c|\\/");
-        assert_eq!(range.high, "a_b/p%c|\\0");
-        assert_eq!(range.like, "a|_b/p|%c||\\/%");
-        assert!(super::range("").is_none());
-    }
 }

@@ -45,6 +45,9 @@ pub(crate) trait Dialect: Debug + Send + Sync + Sized + 'static {
     /// it waiting.
     const INSERT_PASSES_GATE: bool;
 
+    /// Whether that statement looks for holders by itself. If not, they are looked for before it.
+    const INSERT_LOOKS: bool;
+
     /// Connects to one host and prepares the session.
     fn connect(
         options: &ServerOptions,

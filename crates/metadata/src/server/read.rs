@@ -72,10 +72,9 @@ impl<D: Dialect> Server<D> {
         let dir = self.options.prefix.dir_name(dir);
         let (statement, params) = match range(dir.as_str()) {
             None => (&self.sql.scan_all, params![after, i64::from(limit)]),
-            Some(range) => (
-                &self.sql.scan,
-                params![after, range.low, range.high, range.like, i64::from(limit)],
-            ),
+            Some(range) => {
+                (&self.sql.scan, params![after, range.low, range.high, range.dir, i64::from(limit)])
+            }
         };
         let rows = self.decoded("walk the table", statement, params, |row| {
             Ok((decode::text(row, decode::BEHIND)?, decode::stored(row)?))
@@ -110,7 +109,7 @@ impl<D: Dialect> Server<D> {
                         start.as_str(),
                         range.low.as_str(),
                         range.high.as_str(),
-                        range.like.as_str(),
+                        range.dir.as_str(),
                         i64::from(limit)
                     ],
                 ),
@@ -198,7 +197,7 @@ impl<D: Dialect> Server<D> {
         let (statement, params) = match range(prefix) {
             None => (&self.sql.figures_files_all, params![now.millis()]),
             Some(range) => {
-                (&self.sql.figures_files, params![range.low, range.high, range.like, now.millis()])
+                (&self.sql.figures_files, params![range.low, range.high, range.dir, now.millis()])
             }
         };
         let [rows, files, bytes] =

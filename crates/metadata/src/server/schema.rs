@@ -18,7 +18,6 @@ use super::findings::Findings;
 use super::installed::VERSION;
 use super::statement::{Statement, params};
 use super::{Server, ServerOptions, TimeSource, scan};
-use crate::decode;
 use crate::table;
 
 /// Side tables, in the order in which they are made.
@@ -204,12 +203,10 @@ async fn backfill<D: Installer>(
     progress: &mut (dyn FnMut(InstallStep) + Send),
 ) -> Result<u64> {
     let what = "read the schema";
-    let failed = |e| server.connections.failed(what, e);
-    let cursor = server.query(what, &server.sql.meta, params![BACKFILL]).await?;
-    let cursor = cursor.first().map(|row| decode::text(row, 0)).transpose().map_err(failed)?;
+    let cursor = server.meta(BACKFILL).await?.unwrap_or_default();
     let table = params![server.options.table.as_str()];
     let [rows] = server.numbers(what, &server.query(what, &D::estimate(), table).await?)?;
-    let before = part_done(&cursor.flatten().unwrap_or_default(), rows);
+    let before = part_done(&cursor, rows);
     server
         .backfill(BACKFILL_AT_ONCE, |seen| {
             let done = before + seen;

@@ -12,13 +12,13 @@ pub(crate) struct Sql {
     pub(crate) record: Statement,
     /// ?1 parent hash, ?2 after, ?3 limit. In byte order of basenames.
     pub(crate) list: Statement,
-    /// ?1 after which hash, ?2 and ?3 range of names, ?4 LIKE pattern, ?5 limit. In the order of
-    /// hashes; behind the columns: the hash.
+    /// ?1 after which hash, ?2 and ?3 range of names, ?4 the directory above them, ?5 limit. In the
+    /// order of hashes; behind the columns: the hash.
     pub(crate) scan: Statement,
     /// ?1 after which hash, ?2 limit.
     pub(crate) scan_all: Statement,
-    /// ?1 after which name, ?2 and ?3 range, ?4 LIKE pattern, ?5 limit. In byte order of names;
-    /// behind the columns: the hash.
+    /// ?1 after which name, ?2 and ?3 range, ?4 the directory above them, ?5 limit. In byte order of
+    /// names; behind the columns: the hash.
     pub(crate) tombstones: Statement,
     /// ?1 after which name, ?2 limit.
     pub(crate) tombstones_all: Statement,
@@ -30,7 +30,7 @@ pub(crate) struct Sql {
     pub(crate) due_lease: Statement,
     /// ?1 prefix, ?2 time, ?3 limit. Pending rows.
     pub(crate) due_queue: Statement,
-    /// ?1 and ?2 range, ?3 LIKE pattern, ?4 time. Rows, visible ones, their bytes.
+    /// ?1 and ?2 range, ?3 the directory above them, ?4 time. Rows, visible ones, their bytes.
     pub(crate) figures_files: Statement,
     /// ?1 time.
     pub(crate) figures_files_all: Statement,
@@ -88,7 +88,8 @@ pub(crate) struct Sql {
     /// ?1 own hash, ?2 hashes above, ?3 subtree, ?4 prefix, ?5 and ?6 range of paths below, ?7 path,
     /// ?8 kind, ?9 token, ?10 owner, ?11 state, ?12 hold, ?13 lease end, ?14 not before, ?15 size,
     /// ?16 sha256, ?17 datatype, ?18 mtime, ?19 expiry, ?20 pin, ?21 other path, ?22 key. No row, or
-    /// [`super::dialect::Fault::Duplicate`], when the path is not free.
+    /// [`super::dialect::Fault::Duplicate`], when the path is not free; only of rows on the path itself
+    /// where [`super::dialect::Dialect::INSERT_LOOKS`] is false.
     pub(crate) add_intent: Statement,
     /// ?1 to ?6 as above. Pending rows.
     pub(crate) blocker: Statement,

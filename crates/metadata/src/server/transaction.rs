@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ezdfs_core::{
-    BaseRow, FilePath, Intent, IntentId, Name, NameHash, NodeKind, NodeRow, Result, Timestamp,
+    BaseRow, FilePath, Intent, IntentId, IntentState, Name, NameHash, NodeKind, NodeRow, Result, Timestamp,
     Token,
 };
 
@@ -333,6 +333,10 @@ impl<D: Dialect> Rows for Transaction<'_, D> {
 
     async fn add_intent(&mut self, intent: &Intent) -> Result<bool> {
         let server = self.server;
+        let looks = !D::INSERT_LOOKS && intent.state == IntentState::Held;
+        if looks && self.blocker(&intent.path, intent.subtree).await?.is_some() {
+            return Ok(false);
+        }
         let params = bind::intent(&server.options.prefix, intent);
         match D::execute(self.conn, &server.sql.add_intent, params).await {
             Ok(added) => Ok(added == 1),

@@ -3,8 +3,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod memory;
+#[cfg(feature = "mysql")]
+mod mysql;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "postgres")]
+mod postgres_schema;
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+mod server_faults;
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+mod servers;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 #[cfg(feature = "sqlite")]

@@ -21,7 +21,7 @@ pub(crate) fn options(database: &TestDatabase, prefix: &str) -> ServerOptions {
     }
 }
 
-fn install(database: &TestDatabase) {
+pub(crate) fn install(database: &TestDatabase) {
     for part in [
         include_str!("../../../../schema/postgres/base.sql"),
         include_str!("../../../../schema/postgres/side.sql"),

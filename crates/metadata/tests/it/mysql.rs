@@ -1,0 +1,194 @@
+//! MariaDB and MySQL.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ezdfs_core::{Clock, ErrorKind, MetadataStore, NamePrefix};
+use ezdfs_metadata::mysql;
+use ezdfs_metadata::server::{Host, Password, ServerOptions, TimeSource, Tls};
+use ezdfs_testkit::metadata_suite::{
+    self as suite, NEIGHBOUR_PREFIX, PREFIX, Setup, clock, expect_kind,
+};
+use ezdfs_testkit::servers::{BaseTable, MariaVariant};
+use ezdfs_testkit::{MariadbForeignWriter, TestDatabase};
+
+pub(crate) fn options(database: &TestDatabase, table: &str, prefix: &str) -> ServerOptions {
+    let host = Host { name: database.host().to_owned(), port: Some(database.port()) };
+    ServerOptions {
+        password: Some(Password::new(database.password())),
+        prefix: NamePrefix::new(prefix),
+        origin: "it's me".to_owned(),
+        tls: Tls::Off,
+        connections: 4,
+        table: table.to_owned(),
+        ..ServerOptions::new(host, database.user(), database.database())
+    }
+}
+
+/// Side tables and triggers around a base table; `None` for the one that ezdfs makes.
+pub(crate) fn install(database: &TestDatabase, base: Option<BaseTable>, table: &str) {
+    match base {
+        Some(base) => database.create_base_table(base, table),
+        None => database
+            .run(&include_str!("../../../../schema/mysql/base.sql").replace("{table}", table)),
+    }
+    database.run(include_str!("../../../../schema/mysql/side.sql"));
+    for trigger in include_str!("../../../../schema/mysql/triggers.sql").split("\n//") {
+        if trigger.contains("CREATE") {
+            database.run(&trigger.replace("{table}", table));
+        }
+    }
+    database.run(&format!(
+        "INSERT INTO ezdfs_meta VALUES ('schema_version', '1'), ('base_table', '{table}'), \
+         ('feed', 'trigger'), ('trimmed', '0'), ('gate', ''), ('scan', 'idle:{never}:')",
+        never = i64::MAX
+    ));
+}
+
+pub(crate) async fn open(
+    database: &TestDatabase,
+    table: &str,
+    prefix: &str,
+    clock: impl Clock,
+) -> Arc<dyn MetadataStore> {
+    let time = TimeSource::Clock(Arc::new(clock));
+    mysql::open(ServerOptions { time, ..options(database, table, prefix) }).await.unwrap()
+}
+
+async fn setup_on(variant: MariaVariant, base: Option<BaseTable>, table: &str) -> Option<Setup> {
+    let database = TestDatabase::mariadb(variant)?;
+    install(&database, base, table);
+    let clock = clock();
+    Some(Setup {
+        store: open(&database, table, PREFIX, clock.clone()).await,
+        // As a second process would: connections of its own.
+        neighbour: open(&database, table, NEIGHBOUR_PREFIX, clock.clone()).await,
+        foreign: Arc::new(MariadbForeignWriter::connect(&database, table).await),
+        clock,
+        guard: Box::new(database),
+    })
+}
+
+/// The table of an Ibexa 4.6 that follows the installation guide.
+mod unicode_520_ci {
+    use super::{MariaVariant, Setup, setup_on};
+
+    async fn setup() -> Option<Setup> {
+        setup_on(MariaVariant::Unicode520Ci, None, "ezdfsfile").await
+    }
+
+    ezdfs_testkit::metadata_suite!(setup);
+}
+
+/// The table of an Ibexa 5.0 on a server as it comes.
+mod general_ci {
+    use super::{BaseTable, MariaVariant, Setup, setup_on};
+
+    async fn setup() -> Option<Setup> {
+        let base = Some(BaseTable::IbexaGeneralCi);
+        setup_on(MariaVariant::GeneralCi, base, "ibexa_dfs_file").await
+    }
+
+    ezdfs_testkit::metadata_suite!(setup);
+}
+
+/// The table of an eZ Publish, in a database whose own character set nobody ever chose.
+mod legacy {
+    use super::{BaseTable, MariaVariant, Setup, setup_on};
+
+    async fn setup() -> Option<Setup> {
+        setup_on(MariaVariant::Latin1, Some(BaseTable::Legacy), "ezdfsfile").await
+    }
+
+    ezdfs_testkit::metadata_suite! { @cases setup
+        visibility::every_combination_of_marks
+        visibility::a_soft_deleted_file_is_revived
+        visibility::what_a_publish_stores_is_loaded
+        visibility::a_base_row_has_ibexas_columns
+        names::twins_are_distinct
+        names::another_name_under_the_same_hash
+        names::a_name_that_breaks_the_rules_is_reported_by_scans
+        names::long_paths
+        pages::scans_are_exact
+        pages::scans_page
+        pages::tombstones_are_listed
+        directories::an_unseen_foreign_file_counts
+        directories::removing_a_tree_is_exact
+        directories::a_tree_with_foreign_files_keeps_their_directories
+        foreign::an_insert_is_listed
+        foreign::an_overwrite_voids_the_version
+        foreign::a_directory_delete_is_followed
+        foreign::odd_names_do_not_stop_the_materialiser
+        foreign::a_hash_that_is_not_the_names
+        feed::every_change_is_told
+        queue::expired_files_are_found
+        queue::figures_count
+    }
+}
+
+/// A database of MariaDB with the base table of one.
+async fn database(base: Option<BaseTable>) -> Option<TestDatabase> {
+    let database = TestDatabase::mariadb(MariaVariant::GeneralCi)?;
+    install(&database, base, "ezdfsfile");
+    Some(database)
+}
+
+/// What the table's character set cannot hold is refused by name, and asked for without an error.
+#[tokio::test]
+async fn a_name_that_the_table_cannot_hold() {
+    let Some(database) = database(Some(BaseTable::Legacy)).await else { return };
+    let store = open(&database, "ezdfsfile", PREFIX, clock()).await;
+    let refused = store.apply(suite::put("😀/a", suite::version(1, 1))).await;
+    expect_kind(refused, ErrorKind::InvalidPath);
+    assert!(suite::entry(&*store, "😀/a").await.is_none());
+    assert!(suite::scan(&*store, "😀").await.is_empty());
+    assert!(suite::list(&*store, "😀").await.is_empty());
+    suite::publish(&*store, "ok/a", suite::version(1, 1)).await;
+    assert_eq!(suite::scan(&*store, "").await, ["ok/a"]);
+}
+
+/// An hour that a server's or PHP's time zone knows twice is not taken for another one.
+#[tokio::test]
+async fn a_session_with_another_time_zone() {
+    let Some(database) = database(None).await else { return };
+    let foreign = MariadbForeignWriter::connect(&database, "ezdfsfile").await;
+    for zone in ["-11:00", "+00:00", "+13:00"] {
+        foreign.run(&format!("SET time_zone = '{zone}'")).await;
+        foreign.run("DELETE FROM ezdfsfile").await;
+        foreign
+            .run("INSERT INTO ezdfsfile (name, name_trunk, name_hash) VALUES ('a', 'a', 'a')")
+            .await;
+        let told =
+            "SELECT CAST(MAX(at) - UNIX_TIMESTAMP(SYSDATE()) * 1000 AS SIGNED) FROM ezdfs_change";
+        let ahead = foreign.number(told).await;
+        assert!(ahead.abs() < 5_000, "{zone}: {ahead} ms");
+    }
+}
+
+/// Database time, and an outage that says what is wrong without the password.
+#[tokio::test]
+async fn the_clock_and_the_errors() {
+    let Some(database) = database(None).await else { return };
+    let options = options(&database, "ezdfsfile", PREFIX);
+    let store = mysql::open(options.clone()).await.unwrap();
+    let now = store.now().await.unwrap();
+    let system = ezdfs_core::SystemClock.now();
+    assert!(
+        now.since(system).max(system.since(now)) < Duration::from_secs(2),
+        "{now:?} {system:?}"
+    );
+
+    let wrong = ServerOptions { password: Some(Password::new("s3cret")), ..options.clone() };
+    let denied = mysql::open(wrong).await;
+    let text = format!("{:?} {}", denied.as_ref().err(), denied.as_ref().err().unwrap());
+    assert!(!text.contains("s3cret"), "{text}");
+    expect_kind(denied, ErrorKind::PermissionDenied);
+    let other = ServerOptions { table: "ibexa_dfs_file".to_owned(), ..options.clone() };
+    expect_kind(mysql::open(other).await, ErrorKind::Config);
+    database.run("DROP TABLE ezdfsfile");
+    expect_kind(mysql::open(options.clone()).await, ErrorKind::Config);
+    database.run("DROP TABLE ezdfs_meta");
+    expect_kind(mysql::open(options.clone()).await, ErrorKind::Config);
+    let nowhere = ServerOptions { database: "ezdfs_nowhere".to_owned(), ..options };
+    expect_kind(mysql::open(nowhere).await, ErrorKind::Config);
+}

@@ -1,0 +1,1 @@
+//! Check 25, and others with the program `ezdfs`.
