@@ -6,6 +6,7 @@ mod server;
 mod sqlite;
 
 use clap::{Args, Subcommand, ValueEnum};
+#[cfg(not(all(feature = "sqlite", feature = "mysql", feature = "postgres")))]
 use ezdfs_config::check::no_database;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 use ezdfs_config::server_options;
@@ -58,13 +59,7 @@ enum SchemaCommand {
     /// Make what is missing, and entries for the rows that are there
     Install {
         /// What tells ezdfs of changes by PHP: auto, trigger, scan
-        #[arg(
-            long,
-            value_name = "HOW",
-            value_enum,
-            default_value_t,
-            hide_possible_values = true
-        )]
+        #[arg(long, value_name = "HOW", value_enum, default_value_t, hide_possible_values = true)]
         feed: Feed,
     },
     /// Say what is missing or of another version; exit code 4 if anything is
@@ -178,8 +173,11 @@ fn ddl(loaded: &Loaded, name: &str, handler: &SqlHandler) -> Result<String, Erro
     match &handler.url.database {
         #[cfg(feature = "sqlite")]
         Database::Sqlite(_) => ezdfs_metadata::sqlite::ddl(&handler.table),
+        #[cfg(feature = "mysql")]
+        Database::Mysql(_) => ezdfs_metadata::mysql::ddl(&handler.table),
         #[cfg(feature = "postgres")]
         Database::Postgres(_) => ezdfs_metadata::postgres::ddl(&handler.table),
+        #[cfg(not(all(feature = "sqlite", feature = "mysql", feature = "postgres")))]
         other => Err(no_database(loaded, name, other).into()),
     }
 }
@@ -190,11 +188,17 @@ fn target(loaded: &Loaded, name: &str, handler: &SqlHandler) -> Result<Target, E
         Database::Sqlite(file) => {
             Ok(Target::Sqlite(sqlite::Target::new(loaded, handler, file.clone())))
         }
+        #[cfg(feature = "mysql")]
+        Database::Mysql(url) => {
+            let options = server_options(loaded, name, handler, url)?;
+            Ok(Target::Server(server::Target::Mysql(options)))
+        }
         #[cfg(feature = "postgres")]
         Database::Postgres(url) => {
             let options = server_options(loaded, name, handler, url)?;
             Ok(Target::Server(server::Target::Postgres(options)))
         }
+        #[cfg(not(all(feature = "sqlite", feature = "mysql", feature = "postgres")))]
         other => Err(no_database(loaded, name, other).into()),
     }
 }

@@ -287,12 +287,12 @@ fn hosts_that_are_away(database: TestDatabase) {
     assert!(err.contains("cannot connect"), "{err}");
     // It accepts connections and never says a word.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let silent = (silent.local_addr().unwrap(), silent).0;
     let timeout = "[store]\nio_timeout = \"1s\"\n";
-    site.configure(&silent.to_string(), "ezdfsfile", timeout);
+    site.configure(&silent.local_addr().unwrap().to_string(), "ezdfsfile", timeout);
     assert!(home.fails(1, ["ls"]).contains("cannot connect"));
     assert!(SystemClock.boot() < started + Duration::from_secs(20), "errors come soon");
     assert_eq!(home.run(["status"]).code, 4);
+    drop(silent);
 
     site.configure(&format!("127.0.0.1:{dead},{alive}"), "ezdfsfile", "");
     let ran = home.run(["ls"]);
@@ -358,7 +358,9 @@ fn a_degraded_feed_is_told(database: TestDatabase) {
     assert_eq!(status["metadata"]["reachable"], true);
     assert!(status["metadata"]["degraded"][0].as_str().unwrap().contains("no trigger"), "{status}");
     // A later installation with a trigger ends it.
-    home.ok(["schema", "install", "--feed", "trigger"]);
+    let ran = home.run(["schema", "install", "--feed", "trigger"]);
+    assert!(ran.code == 0 && ran.out.contains("triggers tell"), "{ran:?}");
+    assert!(ran.err.contains("no trigger told of"), "what was missed is looked for: {ran:?}");
     home.ok(["schema", "check"]);
     home.ok(["status"]);
 }

@@ -14,14 +14,10 @@ use ezdfs_core::{
 use ezdfs_engine::{BinaryStore, FileService, Options, Parts, PublishOptions, Published};
 use ezdfs_http::{CachePolicies, Limits, ServeSettings, Server};
 use ezdfs_metadata::memory::ForeignRow;
-use ezdfs_metadata::{mysql, postgres};
 use ezdfs_metadata::server::{FeedChoice, Host, Password, ServerOptions, Tls};
-use ezdfs_testkit::servers::{
-    BaseTable, MariaVariant, PostgresVariant, ServerKind, TestDatabase,
-};
-use ezdfs_testkit::{
-    ForeignWriter, MariadbForeignWriter, PdoNode, PhpNode, PostgresForeignWriter,
-};
+use ezdfs_metadata::{mysql, postgres};
+use ezdfs_testkit::servers::{BaseTable, MariaVariant, PostgresVariant, ServerKind, TestDatabase};
+use ezdfs_testkit::{ForeignWriter, MariadbForeignWriter, PdoNode, PhpNode, PostgresForeignWriter};
 use futures::TryStreamExt as _;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -50,18 +46,24 @@ pub(crate) struct Site {
 impl Site {
     pub(crate) async fn mariadb(table: &'static str) -> Option<Self> {
         let database = TestDatabase::mariadb(MariaVariant::Unicode520Ci)?;
-        Some(Self::on(database, table).await)
+        Some(Self::on(database, BaseTable::Ibexa, table).await)
+    }
+
+    /// With a table that eZ Publish made.
+    pub(crate) async fn legacy(table: &'static str) -> Option<Self> {
+        let database = TestDatabase::mariadb(MariaVariant::Utf8mb3)?;
+        Some(Self::on(database, BaseTable::Legacy, table).await)
     }
 
     pub(crate) async fn postgres(table: &'static str) -> Option<Self> {
         let database = TestDatabase::postgres(PostgresVariant::Linguistic)?;
-        Some(Self::on(database, table).await)
+        Some(Self::on(database, BaseTable::Ibexa, table).await)
     }
 
-    async fn on(database: TestDatabase, table: &'static str) -> Self {
+    async fn on(database: TestDatabase, base: BaseTable, table: &'static str) -> Self {
         let mount = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(mount.path().join(PREFIX)).unwrap();
-        database.create_base_table(BaseTable::Ibexa, table);
+        database.create_base_table(base, table);
         install(&database, table).await;
         let rows = writer(&database, table).await;
         let files = service(&database, table, PREFIX, &mount.path().join(PREFIX)).await;
@@ -272,7 +274,7 @@ async fn install(database: &TestDatabase, table: &str) {
                 include_str!("../../schema/mysql/side.sql"),
                 include_str!("../../schema/mysql/triggers.sql"),
             ] {
-                for statement in part.split("\n//\n") {
+                for statement in part.split("\n//\n").filter(|s| s.contains("CREATE")) {
                     database.run(&statement.replace("{table}", table));
                 }
             }

@@ -16,28 +16,28 @@ use super::site::{PREFIX, SETTLE, Site, name, path, put, writer};
 const ID: &str = "images/1/a.png";
 
 pub(crate) async fn check_15_php_creates_again(site: &Site, php: &dyn IbexaNode) {
-    for (id, by_ezdfs) in [("images/ours", true), ("images/theirs", false)] {
-        if by_ezdfs {
-            site.put(id, b"first", "image/png").await;
-        } else {
-            php.create(id, &NewBinary::new(b"first", "image/png")).await.unwrap();
-        }
+    let ids = ["images/ours", "images/theirs"];
+    site.put(ids[0], b"first", "image/png").await;
+    php.create(ids[1], &NewBinary::new(b"first", "image/png")).await.unwrap();
+    for id in ids {
         assert_eq!(site.read(id).await.unwrap(), b"first");
-
         php.create(id, &NewBinary::new(b"second", "image/gif")).await.unwrap();
         assert_eq!(site.read(id).await.unwrap(), b"second", "at once: the size tells");
         assert_eq!(site.files.load(&path(id)).await.unwrap().datatype, "image/gif");
-
-        // Nothing but the bytes differs, within one second too: never the old ones.
-        for round in 0..3_u8 {
-            let bytes = [b'0' + round; 6];
-            php.create(id, &NewBinary::new(&bytes, "image/gif")).await.unwrap();
-            assert_eq!(site.read_settled(id).await, bytes, "{id}");
-        }
-        let row = site.row(id).await.unwrap();
-        assert_eq!((row.base.name.as_str(), row.base.size), (name(id).as_str(), 6));
     }
-    assert_eq!(site.list("images").await, ["images/ours", "images/theirs"]);
+    // Nothing but the bytes differs, within one second too: never the old ones.
+    for bytes in [b"third!", b"fourth"] {
+        for id in ids {
+            php.create(id, &NewBinary::new(bytes, "image/gif")).await.unwrap();
+        }
+        for id in ids {
+            assert_eq!(site.read_settled(id).await, bytes, "{id}");
+            let row = site.row(id).await.unwrap();
+            assert_eq!((row.base.name.as_str(), row.base.size), (name(id).as_str(), 6));
+            assert_eq!(php.contents(id).await.unwrap(), bytes, "{id}");
+        }
+    }
+    assert_eq!(site.list("images").await, ids);
 }
 
 pub(crate) async fn check_15_ezdfs_creates_again(site: &Site, php: &dyn IbexaNode) {
@@ -119,7 +119,11 @@ pub(crate) async fn check_17_failed_statements_and_transactions(site: &Site, php
             tokio::spawn(async move { put(&files, id, b"second by ezdfs", "image/gif").await });
         sleep(Duration::from_millis(300)).await;
         assert!(!putting.is_finished(), "{id}: PHP has the row");
-        if commits { php.commit().await } else { php.rollback().await }
+        if commits {
+            php.commit().await
+        } else {
+            php.rollback().await
+        }
         putting.await.unwrap().unwrap();
         assert_eq!(php.load(id).await.unwrap().size, 15, "{id}");
         assert_eq!(php.mime_type(id).await.unwrap(), "image/gif", "{id}");

@@ -11,6 +11,8 @@ use crate::progress::{Progress, Unit};
 
 /// A database on a server.
 pub(super) enum Target {
+    #[cfg(feature = "mysql")]
+    Mysql(ServerOptions),
     #[cfg(feature = "postgres")]
     Postgres(ServerOptions),
 }
@@ -19,6 +21,8 @@ impl Target {
     /// For people, without secrets.
     fn place(&self) -> String {
         let (kind, options) = match self {
+            #[cfg(feature = "mysql")]
+            Self::Mysql(options) => ("mysql", options),
             #[cfg(feature = "postgres")]
             Self::Postgres(options) => ("postgres", options),
         };
@@ -34,6 +38,10 @@ impl Target {
         let mut watch = Watch::new(quiet);
         let mut show = |step| watch.show(step);
         let installed = match &self {
+            #[cfg(feature = "mysql")]
+            Self::Mysql(options) => {
+                ezdfs_metadata::mysql::install(options, choice, &mut show).await?
+            }
             #[cfg(feature = "postgres")]
             Self::Postgres(options) => {
                 ezdfs_metadata::postgres::install(options, choice, &mut show).await?
@@ -58,6 +66,8 @@ impl Target {
 
     pub(super) async fn check(self, name: &str) -> Result<Found, Error> {
         let findings = match &self {
+            #[cfg(feature = "mysql")]
+            Self::Mysql(options) => ezdfs_metadata::mysql::check(options).await?,
             #[cfg(feature = "postgres")]
             Self::Postgres(options) => ezdfs_metadata::postgres::check(options).await?,
         };
@@ -72,6 +82,8 @@ impl Target {
 
     pub(super) async fn uninstall(self, force: bool) -> Result<Vec<String>, Error> {
         match &self {
+            #[cfg(feature = "mysql")]
+            Self::Mysql(options) => ezdfs_metadata::mysql::uninstall(options, force).await,
             #[cfg(feature = "postgres")]
             Self::Postgres(options) => ezdfs_metadata::postgres::uninstall(options, force).await,
         }

@@ -302,8 +302,6 @@ pub(crate) fn was_not_moved(kind: ErrorKind) -> bool {
             kind,
             ErrorKind::NotFound
                 | ErrorKind::AlreadyExists
-                | ErrorKind::NameTooLong
-                | ErrorKind::InvalidPath
                 | ErrorKind::PermissionDenied
                 | ErrorKind::ReadOnly
                 | ErrorKind::NoSpace
@@ -311,9 +309,18 @@ pub(crate) fn was_not_moved(kind: ErrorKind) -> bool {
         )
 }
 
-/// The transaction cannot ever succeed: something is in the way.
+/// The transaction cannot ever succeed: something is in the way, or the database cannot hold the
+/// name.
 pub(crate) fn is_refusal(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::IsDirectory | ErrorKind::NotDirectory | ErrorKind::HashCollision)
+    matches!(
+        kind,
+        ErrorKind::IsDirectory
+            | ErrorKind::NotDirectory
+            | ErrorKind::HashCollision
+            | ErrorKind::TooLarge
+            | ErrorKind::NameTooLong
+            | ErrorKind::InvalidPath
+    )
 }
 
 /// The version of a file under its new name: nothing changes but the pin.

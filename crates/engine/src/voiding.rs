@@ -66,6 +66,10 @@ impl MetadataStore for Voiding {
         self.inner.describe()
     }
 
+    fn warnings(&self) -> Vec<String> {
+        self.inner.warnings()
+    }
+
     fn is_separate(&self) -> bool {
         self.inner.is_separate()
     }

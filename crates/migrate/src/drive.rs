@@ -1,7 +1,7 @@
 //! `Drive`: one run. A lister feeds a bounded number of files in flight; what finishes goes to the
 //! journal, and only then counts.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +13,8 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::filter::Filter;
-use crate::journal::{Before, Journal, Line, Seen};
-use crate::lister::Listed;
+use crate::journal::{Before, Behind, Journal, Line, Seen};
+use crate::lister::{Entry, Listed};
 use crate::position::Spot;
 use crate::progress::{Counts, FileDone, Progress, Symbol};
 use crate::run::{Ending, Migration};
@@ -38,11 +38,11 @@ pub(crate) struct Drive {
     counts: Counts,
     window: Window,
     /// What the runs before did behind the watermark.
-    behind: BTreeMap<Vec<u8>, Seen>,
+    behind: Behind,
     /// Where the lister starts.
     after: Option<Vec<u8>>,
     tasks: JoinSet<Step>,
-    queue: VecDeque<Listed>,
+    queue: VecDeque<Entry>,
     /// The lister has come to its end.
     exhausted: bool,
     ending: Ending,
@@ -59,7 +59,7 @@ enum Step {
     Removed(Ticket, FilePath, Outcome),
 }
 
-type Pages = mpsc::Receiver<Result<Vec<Listed>>>;
+type Pages = mpsc::Receiver<Result<Vec<Entry>>>;
 
 impl Drive {
     pub(crate) fn new(
@@ -159,10 +159,9 @@ impl Drive {
     /// Starts files while there is room.
     fn start_files(&mut self) -> Result<()> {
         while self.ending == Ending::Complete && self.has_room() {
-            let Some(listed) = self.queue.pop_front() else { return Ok(()) };
+            let Some(Entry { listed, position }) = self.queue.pop_front() else { return Ok(()) };
             let spot = listed.spot();
-            let position = spot.position();
-            let seen = self.behind.remove(&position);
+            let seen = self.behind.take(&spot);
             let ticket = self.window.enter(position);
             if !self.filter.admits(&spot.raw) || matches!(seen, Some(Seen::Done(_))) {
                 self.window.finish(ticket);
@@ -256,18 +255,10 @@ impl Drive {
     /// Files that a run before copied and perhaps deleted from the source: those that are gone are
     /// done; the lister finds the others.
     async fn settle_copied(&mut self) -> Result<()> {
-        let copied: Vec<FileDone> = self
-            .behind
-            .values()
-            .filter_map(|seen| match seen {
-                Seen::Copied(done) => Some(done.clone()),
-                Seen::Done(_) => None,
-            })
-            .collect();
-        for done in copied {
+        for done in self.behind.copied() {
             let Ok(path) = FilePath::from_bytes(&done.spot.raw) else { continue };
             if self.worker.is_gone(&path).await? {
-                self.behind.insert(done.spot.position(), Seen::Done(done.spot.clone()));
+                self.behind.insert(&done.spot, Seen::Done(done.spot.clone()));
                 self.counts.add(done.symbol, done.bytes);
                 self.journal.add(&Line::Done(done.clone()))?;
                 self.told.push(done);

@@ -91,7 +91,7 @@ mod window;
 mod worker;
 
 pub use filter::Filter;
-pub use lister::{Listed, Lister, TableLister, TreeLister};
+pub use lister::{Entry, Listed, Lister, TableLister, TreeLister};
 pub use options::{DEFAULT_BULK_COUNT, Options, SourceMode, Verify, default_jobs};
 pub use place::{Place, Places};
 pub use position::Spot;

@@ -6,7 +6,7 @@ use ezdfs_core::FilePath;
 
 /// What a lister found, named byte for byte: a path, or a name that cannot be one.
 ///
-/// Spots are ordered as listers list them, by [`Spot::position`].
+/// A tree lists its spots in the order of [`Spot::position`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spot {
     /// The path below the root of the store, byte for byte.
@@ -22,8 +22,8 @@ impl Spot {
         Self { raw: path.as_str().as_bytes().to_vec(), subtree: false }
     }
 
-    /// Where it stands in the order of a lister: its bytes; a directory with a slash behind them,
-    /// as everything below it would stand.
+    /// Where it stands in a tree: its bytes; a directory with a slash behind them, as everything
+    /// below it would stand. No other spot of a walk has the same.
     #[must_use]
     pub fn position(&self) -> Vec<u8> {
         let mut position = self.raw.clone();

@@ -13,7 +13,7 @@ pub(crate) struct Window {
     /// Number of the first file in `slots`.
     first: u64,
     slots: VecDeque<Slot>,
-    /// Position of the last file before `slots`, when it is news.
+    /// The last known position before `slots`, when it is news.
     passed: Option<Vec<u8>>,
     /// Files that passed since the last watermark was taken.
     since: usize,
@@ -21,7 +21,7 @@ pub(crate) struct Window {
 
 #[derive(Debug)]
 struct Slot {
-    position: Vec<u8>,
+    position: Option<Vec<u8>>,
     finished: bool,
 }
 
@@ -34,8 +34,8 @@ impl Window {
         self.slots.len() >= WINDOW
     }
 
-    /// The next file of the lister.
-    pub(crate) fn enter(&mut self, position: Vec<u8>) -> Ticket {
+    /// The next file of the lister, and the position behind it.
+    pub(crate) fn enter(&mut self, position: Option<Vec<u8>>) -> Ticket {
         let at = u64::try_from(self.slots.len()).unwrap_or(u64::MAX);
         self.slots.push_back(Slot { position, finished: false });
         Ticket(self.first.saturating_add(at))
@@ -48,7 +48,8 @@ impl Window {
             slot.finished = true;
         }
         while self.slots.front().is_some_and(|slot| slot.finished) {
-            self.passed = self.slots.pop_front().map(|slot| slot.position);
+            let position = self.slots.pop_front().and_then(|slot| slot.position);
+            self.passed = position.or_else(|| self.passed.take());
             self.first = self.first.saturating_add(1);
             self.since = self.since.saturating_add(1);
         }
@@ -61,8 +62,11 @@ impl Window {
 
     /// The position up to which everything is finished; `None` when that is no news.
     pub(crate) fn watermark(&mut self) -> Option<Vec<u8>> {
-        self.since = 0;
-        self.passed.take()
+        let passed = self.passed.take();
+        if passed.is_some() {
+            self.since = 0;
+        }
+        passed
     }
 }
 
@@ -73,14 +77,14 @@ mod tests {
     #[test]
     fn the_watermark_never_passes_an_unfinished_file() {
         let mut window = Window::default();
-        let tickets: Vec<_> = [b"a", b"b", b"c"].map(|p| window.enter(p.to_vec())).into();
+        let tickets: Vec<_> = [b"a", b"b", b"c"].map(|p| window.enter(Some(p.to_vec()))).into();
         window.finish(tickets[1]);
         assert_eq!(window.watermark(), None);
         window.finish(tickets[0]);
         assert_eq!(window.since(), 2);
         assert_eq!(window.watermark(), Some(b"b".to_vec()));
         assert_eq!((window.watermark(), window.since()), (None, 0));
-        let last = window.enter(b"d".to_vec());
+        let last = window.enter(Some(b"d".to_vec()));
         window.finish(last);
         assert_eq!(window.watermark(), None);
         window.finish(tickets[2]);
@@ -88,12 +92,24 @@ mod tests {
     }
 
     #[test]
+    fn files_without_a_position_wait_for_one_that_has_it() {
+        let mut window = Window::default();
+        let [a, b, c] = [None, Some(b"b".to_vec()), None].map(|p| window.enter(p));
+        window.finish(a);
+        assert_eq!((window.since(), window.watermark()), (1, None));
+        window.finish(c);
+        window.finish(b);
+        assert_eq!(window.since(), 3, "no watermark was taken");
+        assert_eq!(window.watermark(), Some(b"b".to_vec()));
+    }
+
+    #[test]
     fn it_fills_up() {
         let mut window = Window::default();
-        let first = window.enter(vec![0]);
+        let first = window.enter(None);
         for _ in 1..WINDOW {
             assert!(!window.is_full());
-            window.enter(vec![1]);
+            window.enter(None);
         }
         assert!(window.is_full());
         window.finish(first);

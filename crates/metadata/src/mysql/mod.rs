@@ -8,11 +8,21 @@
 //! | `holes` | numbers of the feed that a later one overtook |
 //! | `session` | what each connection is told first |
 //! | `fault` | what errors mean |
+//! | `schema` | making and removing tables and triggers |
+//! | `triggers` | the triggers as they are |
+//! | `check` | looking at all that |
 
+mod check;
 mod fault;
 mod feed;
 mod holes;
 mod names;
+mod schema;
+mod triggers;
+
+pub use schema::{check, ddl, install, uninstall};
+#[cfg(test)]
+mod plans;
 mod session;
 mod sql;
 
@@ -73,11 +83,10 @@ impl Dialect for Mysql {
 
     async fn is_writable(conn: &mut MySqlConnection) -> Result<bool, sqlx::Error> {
         // A number or a word, by version.
-        let row = sqlx::query(
+        let row = sqlx::raw_sql(
             "SELECT CAST(@@global.read_only AS CHAR) IN ('0', 'OFF') \
              AND @@global.innodb_read_only = 0",
         )
-        .persistent(false)
         .fetch_one(conn)
         .await?;
         let is_writable: i64 = row.try_get_unchecked(0)?;

@@ -50,7 +50,7 @@ impl Names {
             slash = name.of("'/'"),
             digit = name.of("'0'"),
         );
-        let row = sqlx::query(AssertSqlSafe(order)).persistent(false).fetch_one(conn).await?;
+        let row = sqlx::raw_sql(AssertSqlSafe(order)).fetch_one(conn).await?;
         let is_slash_in_order: i64 = row.try_get_unchecked(0)?;
         Ok(Self { name, hash, is_slash_in_order: is_slash_in_order != 0 })
     }
@@ -102,13 +102,12 @@ async fn column(conn: &mut MySqlConnection, table: &str, name: &str) -> Result<T
     )
     .bind(table)
     .bind(name)
-    .persistent(false)
     .fetch_optional(&mut *conn)
     .await?;
     let Some(row) = row else {
         // Not there or not to be seen: the server says which of these.
         let look = AssertSqlSafe(format!("SELECT `{name}` FROM `{table}` LIMIT 0"));
-        sqlx::query(look).persistent(false).execute(conn).await?;
+        sqlx::raw_sql(look).execute(conn).await?;
         return Err(sqlx::Error::ColumnNotFound(format!("{table}.{name}")));
     };
     Text::new(row.try_get_unchecked(0)?, row.try_get_unchecked(1)?)

@@ -114,6 +114,11 @@ impl<D: Dialect> Connections<D> {
         Ok(Self { pool, options })
     }
 
+    /// Where the database is, for people.
+    pub(crate) fn place(&self) -> String {
+        self.options.place()
+    }
+
     pub(crate) async fn lend(&self) -> Result<Lent<D>> {
         self.pool.get().await.map_err(|e| match e {
             PoolError::Backend(e) => self.failed("connect", e),

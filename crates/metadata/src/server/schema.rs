@@ -118,6 +118,8 @@ pub(crate) struct Made {
 pub(crate) enum Stop {
     /// What was being done, and what the server said.
     Sql(&'static str, sqlx::Error),
+    /// Somebody else does the same.
+    Busy(&'static str),
     /// For good.
     Refused(Error),
 }
@@ -266,16 +268,26 @@ async fn patiently<D: Dialect, T>(
         let mut lent = connections.lend().await?;
         // It is not used for anything else, whatever state it is in.
         lent.is_dirty = true;
-        let (what, e) = match step(&mut lent.conn).await {
+        let stop = match step(&mut lent.conn).await {
             Ok(done) => return Ok(done),
-            Err(Stop::Refused(e)) => return Err(e),
-            Err(Stop::Sql(what, e)) => (what, e),
+            Err(stop) => stop,
         };
         drop(lent);
         tries += 1;
-        let may_retry = matches!(D::fault(&e), Fault::Again | Fault::Duplicate | Fault::Lost);
+        let (what, e, may_retry) = match stop {
+            Stop::Refused(e) => return Err(e),
+            Stop::Busy(what) => {
+                let what_is = format!("{} {}: cannot {what}", D::KIND, connections.place());
+                (what, Error::new(ErrorKind::Busy, what_is), true)
+            }
+            Stop::Sql(what, e) => {
+                let fault = D::fault(&e);
+                let may_retry = matches!(fault, Fault::Again | Fault::Duplicate | Fault::Lost);
+                (what, connections.failed(what, e), may_retry)
+            }
+        };
         if !may_retry || tries == TRIES {
-            return Err(connections.failed(what, e));
+            return Err(e);
         }
         tracing::info!(error = %e, what, tries, "others are in the way; it is tried again");
         progress(InstallStep::Waiting { what: what.to_owned() });

@@ -10,8 +10,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ezdfs_core::{
-    BaseRow, FilePath, Intent, IntentId, IntentState, Name, NameHash, NodeKind, NodeRow, Result, Timestamp,
-    Token,
+    BaseRow, FilePath, Intent, IntentId, IntentState, Name, NameHash, NodeKind, NodeRow, Result,
+    Timestamp, Token,
 };
 
 use super::bind::{self, hexes};

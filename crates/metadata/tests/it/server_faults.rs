@@ -43,12 +43,8 @@ async fn behind(kind: ServerKind, connections: usize, io_timeout: Duration) -> O
     let database = database(kind)?;
     let proxy = Proxy::start(database.host(), database.port()).await;
     let host = Host { name: "127.0.0.1".to_owned(), port: Some(proxy.port()) };
-    let options = ServerOptions {
-        hosts: vec![host],
-        connections,
-        io_timeout,
-        ..options(&database, PREFIX)
-    };
+    let options =
+        ServerOptions { hosts: vec![host], connections, io_timeout, ..options(&database, PREFIX) };
     Some(Behind { store: open(kind, options).await, proxy, database })
 }
 

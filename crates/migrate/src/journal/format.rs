@@ -8,7 +8,7 @@ use crate::position::Spot;
 use crate::progress::{FileDone, Symbol};
 
 /// Version of the format.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 /// What every journal starts with: tells one from any other file.
 pub(crate) const MAGIC: &[u8] = b"{\"ezdfs-journal\":";
 /// Longest line in bytes, its end included.

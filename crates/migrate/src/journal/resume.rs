@@ -1,14 +1,20 @@
 //! What the runs before have done.
 
-use std::collections::BTreeMap;
+use std::collections::{HashMap, VecDeque};
 use std::io::BufRead;
 
 use ezdfs_core::{Error, ErrorKind, Result};
 
 use super::format::{Header, Line, MAGIC};
 use super::read::{Piece, each_line};
+use crate::options::MAX_PAGE;
 use crate::position::Spot;
 use crate::progress::{Counts, FileDone};
+use crate::window::WINDOW;
+
+/// Files that are remembered. What finished after a file that no watermark covers yet came at most a
+/// window before it in the walk, or a window and a page behind it; the rest is reserve.
+const REMEMBERED: usize = 2 * (WINDOW + MAX_PAGE);
 
 /// What a journal says.
 #[derive(Debug, Default)]
@@ -17,13 +23,50 @@ pub(crate) struct Before {
     pub(crate) header: Option<Header>,
     /// Everything at or before this position is finished.
     pub(crate) watermark: Option<Vec<u8>>,
-    /// Files behind the watermark, by position.
-    pub(crate) behind: BTreeMap<Vec<u8>, Seen>,
+    /// The files that finished last: at least those that no watermark covers.
+    pub(crate) behind: Behind,
     pub(crate) counts: Counts,
     /// The walk came to its end.
     pub(crate) ended: bool,
     /// Where the last whole line ends: what follows was torn by a crash.
     pub(crate) good: u64,
+}
+
+/// Files that finished behind the watermark, and others that finished shortly before: the order of
+/// the walk is the lister's own, so it cannot tell them apart.
+#[derive(Debug, Default)]
+pub(crate) struct Behind {
+    seen: HashMap<Vec<u8>, Seen>,
+    oldest_first: VecDeque<Vec<u8>>,
+}
+
+impl Behind {
+    pub(crate) fn insert(&mut self, spot: &Spot, seen: Seen) {
+        let key = spot.position();
+        if self.seen.insert(key.clone(), seen).is_some() {
+            return;
+        }
+        self.oldest_first.push_back(key);
+        if self.oldest_first.len() > REMEMBERED
+            && let Some(oldest) = self.oldest_first.pop_front()
+        {
+            self.seen.remove(&oldest);
+        }
+    }
+
+    /// What is known of a file; it is asked once.
+    pub(crate) fn take(&mut self, spot: &Spot) -> Option<Seen> {
+        self.seen.remove(&spot.position())
+    }
+
+    /// Files that were copied and perhaps deleted from the source.
+    pub(crate) fn copied(&self) -> Vec<FileDone> {
+        let copied = self.seen.values().filter_map(|seen| match seen {
+            Seen::Copied(done) => Some(done.clone()),
+            Seen::Done(_) => None,
+        });
+        copied.collect()
+    }
 }
 
 /// A file behind the watermark.
@@ -65,17 +108,12 @@ impl Before {
             Line::Header(_) => return Err(corrupt("the journal has two headers")),
             Line::Done(done) => {
                 self.counts.add(done.symbol, done.bytes);
-                self.behind.insert(done.spot.position(), Seen::Done(done.spot));
+                self.behind.insert(&done.spot.clone(), Seen::Done(done.spot));
             }
             Line::Copied(done) => {
-                self.behind.insert(done.spot.position(), Seen::Copied(done));
+                self.behind.insert(&done.spot.clone(), Seen::Copied(done));
             }
-            Line::Watermark(position) => {
-                let mut behind = self.behind.split_off(&position);
-                behind.remove(&position);
-                self.behind = behind;
-                self.watermark = Some(position);
-            }
+            Line::Watermark(position) => self.watermark = Some(position),
             Line::Resumed(_) => {}
             Line::End => self.ended = true,
         }
@@ -128,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_finished_behind_the_watermark_is_remembered() {
+    fn what_finished_is_remembered() {
         let all = text(&[
             Line::Header(header()),
             Line::Done(done("b")),
@@ -137,11 +175,27 @@ mod tests {
             Line::Watermark(b"b".to_vec()),
             Line::Copied(done("e")),
         ]);
-        let before = Before::read(all.as_slice()).unwrap();
+        let mut before = Before::read(all.as_slice()).unwrap();
         assert_eq!(before.watermark.as_deref(), Some(&b"b"[..]));
-        assert_eq!(before.behind.keys().collect::<Vec<_>>(), [b"d", b"e"]);
-        assert_eq!(before.behind[&b"e"[..]], Seen::Copied(done("e")));
+        assert_eq!(before.behind.copied(), [done("e")]);
+        assert_eq!(before.behind.take(&done("d").spot), Some(Seen::Done(done("d").spot)));
+        assert_eq!(before.behind.take(&done("e").spot), Some(Seen::Copied(done("e"))));
+        assert_eq!(before.behind.take(&done("f").spot), None);
         assert_eq!((before.counts.copied, before.counts.bytes, before.ended), (3, 3, false));
+    }
+
+    #[test]
+    fn memory_is_bounded_and_the_newest_stay() {
+        let mut behind = Behind::default();
+        let name = |n: usize| done(&format!("{n:06}"));
+        for n in 0..REMEMBERED + 5 {
+            behind.insert(&name(n).spot, Seen::Copied(name(n)));
+            behind.insert(&name(n).spot, Seen::Done(name(n).spot));
+        }
+        assert_eq!((behind.seen.len(), behind.oldest_first.len()), (REMEMBERED, REMEMBERED));
+        assert_eq!(behind.take(&name(4).spot), None);
+        assert_eq!(behind.take(&name(5).spot), Some(Seen::Done(name(5).spot)));
+        assert_eq!(behind.copied(), []);
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub enum Listed {
 }
 
 impl Listed {
-    /// As a place in the order of the lister.
+    /// What it is called.
     #[must_use]
     pub fn spot(&self) -> Spot {
         match self {
@@ -41,13 +41,23 @@ impl Listed {
     }
 }
 
-/// A source of paths, in byte order, resumable after any of them.
+/// An entry of a walk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// What it is.
+    pub listed: Listed,
+    /// From where a walk goes on behind this entry. `None`: only from behind a later one, at most
+    /// a page away.
+    pub position: Option<Vec<u8>>,
+}
+
+/// A source of paths, in an order of its own that is the same each time, resumable from positions
+/// of its own.
 pub trait Lister: fmt::Debug + Send + Sync {
-    /// Everything that comes after the position `after` ([`Spot::position`]), or everything, in
-    /// pages of at most `page` entries. The memory of a walk does not depend on the number of
-    /// files. An error ends the walk: a listing that cannot be read to its end must never pass for
-    /// a short one.
-    fn walk(&self, after: Option<Vec<u8>>, page: usize) -> BoxStream<'static, Result<Vec<Listed>>>;
+    /// Everything that comes after the position `after`, or everything, in pages of at most `page`
+    /// entries. The memory of a walk does not depend on the number of files. An error ends the
+    /// walk: a listing that cannot be read to its end must never pass for a short one.
+    fn walk(&self, after: Option<Vec<u8>>, page: usize) -> BoxStream<'static, Result<Vec<Entry>>>;
 
     /// How many entries a whole walk yields that the filter admits, bad names included. Walks the
     /// whole list.
@@ -57,7 +67,7 @@ pub trait Lister: fmt::Debug + Send + Sync {
     fn count<'a>(&'a self, filter: &'a Filter) -> BoxFuture<'a, Result<u64>> {
         self.walk(None, COUNT_PAGE)
             .try_fold(0_u64, move |sum, page| async move {
-                let admitted = page.iter().filter(|f| filter.admits(&f.spot().raw)).count();
+                let admitted = page.iter().filter(|f| filter.admits(&f.listed.spot().raw)).count();
                 Ok(sum.saturating_add(u64::try_from(admitted).unwrap_or(u64::MAX)))
             })
             .boxed()
@@ -67,7 +77,8 @@ pub trait Lister: fmt::Debug + Send + Sync {
 /// Entries per page of a count.
 const COUNT_PAGE: usize = 1000;
 
-/// Checks that a walk goes on in byte order: else a watermark would hide files that come later.
+/// Checks that a walk whose positions are names goes on in byte order: else a watermark would hide
+/// files that come later.
 #[derive(Debug, Default)]
 struct Order {
     last: Option<Vec<u8>>,

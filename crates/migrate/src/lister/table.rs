@@ -2,14 +2,19 @@
 
 use std::sync::Arc;
 
-use ezdfs_core::{BaseRow, DirPath, FilePath, MetadataStore, Record, Result, Timestamp};
+use ezdfs_core::{
+    BaseRow, DirPath, Error, ErrorKind, FilePath, MetadataStore, Record, Result, Timestamp,
+};
 use futures::stream::{self, BoxStream, StreamExt as _};
 
-use super::{Listed, Lister, Order};
+use super::{Entry, Listed, Lister};
 use crate::position::Spot;
 
 /// Lists the visible rows of a table. Rows that no reader sees are passed over; a visible row whose
 /// path breaks rules K is a bad name.
+///
+/// A handler walks its table in an order of its own, by name or by hash, and says at the end of each
+/// page where the next one starts: these are the positions.
 #[derive(Debug, Clone)]
 pub struct TableLister {
     rows: Arc<dyn MetadataStore>,
@@ -24,23 +29,24 @@ impl TableLister {
 }
 
 impl Lister for TableLister {
-    fn walk(&self, after: Option<Vec<u8>>, page: usize) -> BoxStream<'static, Result<Vec<Listed>>> {
-        let below = self.rows.prefix().below(&DirPath::root());
-        // A name of the table is text; should a position hold other bytes, start at or before it.
-        let name = after.as_ref().map(|position| {
-            let valid = position.utf8_chunks().next().map_or("", |c| c.valid());
-            format!("{below}{valid}")
-        });
+    fn walk(&self, after: Option<Vec<u8>>, page: usize) -> BoxStream<'static, Result<Vec<Entry>>> {
+        let after = match after.map(String::from_utf8).transpose() {
+            Ok(after) => after,
+            Err(_) => return stream::iter([Err(wrong_position())]).boxed(),
+        };
         let walk = Walk {
             rows: self.rows.clone(),
-            below,
-            next: Some(name),
-            order: Order::after(after.clone()),
-            after,
+            below: self.rows.prefix().below(&DirPath::root()),
+            next: Some(after),
             limit: u32::try_from(page.max(1)).unwrap_or(u32::MAX),
         };
         stream::try_unfold(walk, Walk::next).boxed()
     }
+}
+
+fn wrong_position() -> Error {
+    let what = "the journal names no place in the table; start again with --restart";
+    Error::new(ErrorKind::Corrupt, what)
 }
 
 struct Walk {
@@ -49,29 +55,27 @@ struct Walk {
     below: String,
     /// Where the next page starts; `None` at the end.
     next: Option<Option<String>>,
-    after: Option<Vec<u8>>,
-    order: Order,
     limit: u32,
 }
 
 impl Walk {
-    async fn next(mut self) -> Result<Option<(Vec<Listed>, Self)>> {
+    async fn next(mut self) -> Result<Option<(Vec<Entry>, Self)>> {
         let mut found = Vec::new();
         while found.is_empty() {
             let Some(after) = self.next.take() else { return Ok(None) };
             let page = self.rows.scan(&DirPath::root(), after.as_deref(), self.limit).await?;
-            self.next = page.next.map(Some);
-            let now = self.rows.now().await?;
-            for row in page.rows {
-                let Some(listed) = self.listed(row, now) else { continue };
-                let spot = listed.spot();
-                if self.after.as_ref().is_some_and(|after| spot.position() <= *after) {
-                    continue;
-                }
-                self.after = None;
-                self.order.check(&spot)?;
-                found.push(listed);
+            if page.next.is_some() && page.next == after {
+                let what =
+                    "the table of the source is walked in a circle; see `ezdfs schema check`";
+                return Err(Error::new(ErrorKind::Corrupt, what));
             }
+            let now = self.rows.now().await?;
+            let listed = page.rows.into_iter().filter_map(|row| self.listed(row, now));
+            found.extend(listed.map(|listed| Entry { listed, position: None }));
+            if let Some(last) = found.last_mut() {
+                last.position = page.next.clone().map(String::into_bytes);
+            }
+            self.next = page.next.map(Some);
         }
         Ok(Some((found, self)))
     }

@@ -7,7 +7,7 @@ use futures::stream::{self, BoxStream, StreamExt as _};
 use object_store::ObjectMeta;
 use object_store::path::Path as ObjectKey;
 
-use super::{Listed, Lister, Order, unreadable};
+use super::{Entry, Listed, Lister, Order, unreadable};
 use crate::position::Spot;
 
 /// Lists the objects of a store. What ezdfs keeps in `.ezdfs/` is not listed.
@@ -25,7 +25,7 @@ impl TreeLister {
 }
 
 impl Lister for TreeLister {
-    fn walk(&self, after: Option<Vec<u8>>, page: usize) -> BoxStream<'static, Result<Vec<Listed>>> {
+    fn walk(&self, after: Option<Vec<u8>>, page: usize) -> BoxStream<'static, Result<Vec<Entry>>> {
         match Walk::start(&self.binary, after, page) {
             Ok(walk) => stream::try_unfold(walk, Walk::next).boxed(),
             Err(e) => stream::iter([Err(e)]).boxed(),
@@ -58,7 +58,7 @@ impl Walk {
         })
     }
 
-    async fn next(mut self) -> Result<Option<(Vec<Listed>, Self)>> {
+    async fn next(mut self) -> Result<Option<(Vec<Entry>, Self)>> {
         let mut found = Vec::new();
         while found.len() < self.page {
             let wait = self.binary.io_timeout;
@@ -84,7 +84,7 @@ impl Walk {
             }
             self.after = None;
             self.order.check(&spot)?;
-            found.push(listed);
+            found.push(Entry { listed, position: Some(spot.position()) });
         }
         Ok((!found.is_empty()).then_some((found, self)))
     }

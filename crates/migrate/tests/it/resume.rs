@@ -149,6 +149,35 @@ async fn a_journal_cut_at_any_byte_is_resumed() {
     }
 }
 
+/// A table goes on from ends of pages only; what finished behind them is remembered by name.
+#[tokio::test]
+async fn a_journal_of_a_table_cut_at_any_byte_is_resumed() {
+    let bench = Bench::new();
+    let (tree, from) = (bench.local("tree"), bench.local("from"));
+    for n in 0..7 {
+        write(&bench.at("tree"), &format!("{n}.png"), "picture");
+    }
+    let table = bench.sqlite("dfs.db").await;
+    let source = side("dfs,nfs", &table, &from);
+    let options = Options { restart: true, ..bench.options() };
+    run(&side("default,default", &derived(&tree), &tree), &source, &options).await;
+
+    let to = bench.local("to");
+    let target = side("dfs,other", &table, &to);
+    let options = Options { bulk_count: 3, jobs: 2, ..bench.options() };
+    let journal = options.journal.clone().unwrap();
+    run(&source, &target, &options).await;
+    let whole = fs::read(&journal).unwrap();
+    assert!(String::from_utf8_lossy(&whole).contains("\"upto\""), "there is a watermark");
+    for cut in 0..whole.len() {
+        fs::write(&journal, &whole[..cut]).unwrap();
+        let summary = run(&source, &target, &options).await;
+        assert_eq!(summary.counts.processed(), 7, "cut at {cut}");
+        assert_eq!(bench.report().len(), 7, "cut at {cut}");
+        assert_eq!(to.watch.writes(), 7, "cut at {cut}");
+    }
+}
+
 #[tokio::test]
 async fn finished_files_are_not_even_looked_at_again() {
     let bench = Bench::new();

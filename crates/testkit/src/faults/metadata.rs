@@ -59,6 +59,10 @@ impl MetadataStore for FaultyMetadata {
         format!("faulty {}", self.inner.describe())
     }
 
+    fn warnings(&self) -> Vec<String> {
+        self.inner.warnings()
+    }
+
     fn is_separate(&self) -> bool {
         self.inner.is_separate()
     }
