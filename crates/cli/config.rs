@@ -40,7 +40,7 @@ pub(crate) fn run(args: &ConfigArgs, context: &Context) -> Result {
     let mut out = Out::new();
     match args.command {
         ConfigCommand::Check => {
-            let problems = ezdfs_config::check::check(&loaded, context.env());
+            let problems = ezdfs_config::check::check(&loaded);
             if !problems.is_empty() {
                 return Err(Error::from(ezdfs_config::Problems(problems)).into());
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use ezdfs_binarydata::LocalStore;
-use ezdfs_config::{Environment, Loaded, Settings, Side, Sources, load, open_side};
+use ezdfs_config::{Loaded, Settings, Side, Sources, load, open_side};
 use ezdfs_core::{Clock, Error, ErrorKind, OsEntropy, Result, SystemClock};
 use ezdfs_engine::{BinaryStore, FileService, Options, Parts};
 
@@ -84,11 +84,6 @@ impl Context {
     #[cfg(feature = "demo")]
     pub(crate) fn sources(&self) -> &Sources {
         &self.sources
-    }
-
-    /// The environment.
-    pub(crate) fn env(&self) -> &Environment {
-        &self.sources.env
     }
 
     /// The settings.

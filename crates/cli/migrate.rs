@@ -348,7 +348,7 @@ struct Watch(Mutex<Progress>);
 
 impl Watch {
     fn new(total: u64, quiet: bool) -> Self {
-        Self(Mutex::new(Progress::new("migrating", Unit::Files, Some(total), quiet)))
+        Self(Mutex::new(Progress::new("migrating", Unit::Many("files"), Some(total), quiet)))
     }
 
     fn with(&self, f: impl FnOnce(&mut Progress)) {

@@ -17,10 +17,8 @@ const WORTH_A_BAR: u64 = 8 << 20;
 pub(crate) enum Unit {
     /// Bytes.
     Bytes,
-    /// Files.
-    Files,
-    /// Rows of a table.
-    Rows,
+    /// Things that are called so.
+    Many(&'static str),
 }
 
 /// Progress of one piece of work.
@@ -46,7 +44,7 @@ impl Progress {
             bar.set_draw_target(ProgressDrawTarget::hidden());
         }
         // The templates are constants: a refused one would only leave the plain bar.
-        if let Ok(style) = ProgressStyle::with_template(template(unit, total.is_some())) {
+        if let Ok(style) = ProgressStyle::with_template(&template(unit, total.is_some())) {
             bar.set_style(style);
         }
         bar.set_message(what.to_owned());
@@ -97,8 +95,7 @@ impl Progress {
         let position = self.bar.position();
         let show = |n| match self.unit {
             Unit::Bytes => size::human(n),
-            Unit::Files => format!("{n} files"),
-            Unit::Rows => format!("{n} rows"),
+            Unit::Many(things) => format!("{n} {things}"),
         };
         let of = self.bar.length().map(|total| format!(" of {}", show(total))).unwrap_or_default();
         let rate = rate(position.saturating_sub(self.before), self.started.elapsed());
@@ -114,16 +111,17 @@ impl Drop for Progress {
     }
 }
 
-fn template(unit: Unit, bounded: bool) -> &'static str {
+fn template(unit: Unit, bounded: bool) -> String {
     match (unit, bounded) {
         (Unit::Bytes, true) => {
             "{msg} {bar:30} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}"
+                .to_owned()
         }
-        (Unit::Bytes, false) => "{msg} {spinner} {binary_bytes} {binary_bytes_per_sec}",
-        (Unit::Files, true) => "{msg} {bar:30} {pos}/{len} files {per_sec} {eta}",
-        (Unit::Files, false) => "{msg} {spinner} {pos} files {per_sec}",
-        (Unit::Rows, true) => "{msg} {bar:30} {pos}/{len} rows {per_sec} {eta}",
-        (Unit::Rows, false) => "{msg} {spinner} {pos} rows {per_sec}",
+        (Unit::Bytes, false) => "{msg} {spinner} {binary_bytes} {binary_bytes_per_sec}".to_owned(),
+        (Unit::Many(things), true) => {
+            format!("{{msg}} {{bar:30}} {{pos}}/{{len}} {things} {{per_sec}} {{eta}}")
+        }
+        (Unit::Many(things), false) => format!("{{msg}} {{spinner}} {{pos}} {things} {{per_sec}}"),
     }
 }
 
@@ -145,16 +143,16 @@ mod tests {
 
     #[test]
     fn every_template_is_understood() {
-        for unit in [Unit::Bytes, Unit::Files, Unit::Rows] {
+        for unit in [Unit::Bytes, Unit::Many("rows")] {
             for bounded in [true, false] {
-                assert!(ProgressStyle::with_template(template(unit, bounded)).is_ok());
+                assert!(ProgressStyle::with_template(&template(unit, bounded)).is_ok());
             }
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_line_names_count_rate_and_rest() {
-        let mut progress = Progress::new("copying", Unit::Files, Some(40), false);
+        let mut progress = Progress::new("copying", Unit::Many("files"), Some(40), false);
         tokio::time::advance(Duration::from_secs(5)).await;
         progress.set(10);
         assert_eq!(progress.line(), "copying: 10 files of 40 files, 2 files/s, 15 s left");

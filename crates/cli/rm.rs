@@ -98,7 +98,7 @@ async fn one(
         Entry::File(_) if place.slash => Err(crate::ls::not_a_directory(&path)),
         Entry::File(_) => service.delete(&path, precondition).await.map(|()| true),
         Entry::Directory(_) => {
-            let mut progress = Progress::new(path.as_str(), Unit::Files, None, quiet);
+            let mut progress = Progress::new(path.as_str(), Unit::Many("files"), None, quiet);
             let deleted = service.delete_dir(&path, |files| progress.set(files)).await?;
             for name in &deleted.skipped {
                 crate::say::error(&format!(

@@ -6,7 +6,6 @@ mod server;
 mod sqlite;
 
 use clap::{Args, Subcommand, ValueEnum};
-#[cfg(not(all(feature = "sqlite", feature = "mysql", feature = "postgres")))]
 use ezdfs_config::check::no_database;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 use ezdfs_config::server_options;
@@ -113,7 +112,8 @@ pub(crate) async fn run(args: SchemaArgs, context: &Context) -> Result {
     let mut out = Out::new();
     let outcome = match args.command {
         SchemaCommand::Print => {
-            out.text(&ddl(&loaded, name, handler)?)?;
+            let missing = || no_database(&loaded, name, &handler.url.database);
+            out.text(&ddl(handler).ok_or_else(|| Error::from(missing()))??)?;
             Outcome::Done
         }
         SchemaCommand::Install { feed } => {
@@ -169,8 +169,9 @@ fn sql_handler<'a>(loaded: &'a Loaded, name: &str) -> Result<&'a SqlHandler, Err
     }
 }
 
-fn ddl(loaded: &Loaded, name: &str, handler: &SqlHandler) -> Result<String, Error> {
-    match &handler.url.database {
+/// `None`: this build does not know such a database.
+fn ddl(handler: &SqlHandler) -> Option<Result<String, Error>> {
+    let ddl = match &handler.url.database {
         #[cfg(feature = "sqlite")]
         Database::Sqlite(_) => ezdfs_metadata::sqlite::ddl(&handler.table),
         #[cfg(feature = "mysql")]
@@ -178,8 +179,9 @@ fn ddl(loaded: &Loaded, name: &str, handler: &SqlHandler) -> Result<String, Erro
         #[cfg(feature = "postgres")]
         Database::Postgres(_) => ezdfs_metadata::postgres::ddl(&handler.table),
         #[cfg(not(all(feature = "sqlite", feature = "mysql", feature = "postgres")))]
-        other => Err(no_database(loaded, name, other).into()),
-    }
+        _ => return None,
+    };
+    Some(ddl)
 }
 
 fn target(loaded: &Loaded, name: &str, handler: &SqlHandler) -> Result<Target, Error> {

@@ -77,8 +77,7 @@ fn secrets_are_never_shown() {
         assert!(!ran.out.contains("hunter2") && !ran.err.contains("hunter2"), "{args:?}: {ran:?}");
     }
     assert!(home.ok(["config", "show"]).contains("password = \"********\""));
-    let err = home.fails(2, ["config", "check"]);
-    assert!(err.contains("metadata_handlers.dfs.url") && err.contains("mysql"), "{err}");
+    home.ok(["config", "check"]);
 }
 
 #[test]

@@ -45,13 +45,33 @@ fn pending_work_is_not_forgotten_by_accident() {
     home.ok(["schema", "uninstall", "--force"]);
 }
 
+#[cfg(all(feature = "mysql", feature = "postgres"))]
 #[test]
-fn handlers_without_a_database_here() {
+fn print_asks_no_server_and_needs_no_password() {
+    for (url, quote) in [("mariadb://dfs@db1/x", '`'), ("postgres://dfs@db1,db2/x", '"')] {
+        let home = Home::configured(&format!(
+            "[metadata_handlers.dfs]\nurl = \"{url}\"\npassword = {{ env = \"NOT_SET\" }}\n\
+             table = \"ibexa_dfs_file\"\n"
+        ));
+        let ddl = home.ok(["schema", "print"]);
+        for what in ["ezdfs_node", "CREATE TRIGGER", &format!("{quote}ibexa_dfs_file{quote}")] {
+            assert!(ddl.contains(what), "{url}: {what}: {ddl}");
+        }
+        assert!(!ddl.contains('{'), "{url}: {ddl}");
+        assert!(home.fails(2, ["schema", "check"]).contains("NOT_SET is not set"));
+    }
+}
+
+#[test]
+fn handlers_without_a_database() {
     let home = Home::configured(
-        "[metadata_handlers.dfs]\nurl = \"mysql://dfs@db1/ezdfs\"\n[metadata_handlers.tree]\nobjects = \"nfs\"\n",
+        "[metadata_handlers.dfs]\nurl = \"sqlite:x.db\"\n[metadata_handlers.tree]\nobjects = \"nfs\"\n",
     );
-    let err = home.fails(2, ["schema", "check"]);
-    assert!(err.contains("metadata_handlers.dfs.url"), "{err}");
     assert!(home.fails(2, ["schema", "print", "--handler", "tree"]).contains("no database"));
     assert!(home.fails(2, ["schema", "print", "--handler", "none"]).contains("`dfs`, `tree`"));
+    assert!(home.fails(2, ["schema", "install", "--feed", "scan"]).contains("leave --feed out"));
+    let found = home.run(["schema", "check", "--json"]);
+    assert_eq!(found.code, 4, "{found:?}");
+    let found = &super::json_lines(&found.out)[0];
+    assert_eq!((&found["installed"], &found["handler"]), (&false.into(), &"dfs".into()));
 }

@@ -205,6 +205,20 @@ pub(crate) async fn check_28_nobody_leaves_the_directory(site: &Site, php: &PhpN
     assert_eq!(unreachable[0].name, name(odd));
 }
 
+/// Deviation: PHP's store refuses invisible and unassigned characters, ezdfs only controls.
+pub(crate) async fn check_28_invisible_characters(site: &Site, php: &PhpNode) {
+    let id = "images/zero\u{200b}width.png";
+    site.put(id, b"bytes", "image/png").await;
+    assert_eq!(site.read(id).await.unwrap(), b"bytes");
+    assert!(php.exists(id).await.unwrap(), "the row");
+    assert!(php.contents(id).await.is_err(), "the bytes");
+    assert!(matches!(
+        php.create(id, &NewBinary::new(b"x", "a/b")).await,
+        Err(NodeError::Path(BinaryPathError::Corrupted))
+    ));
+    assert_eq!(site.read(id).await.unwrap(), b"bytes");
+}
+
 pub(crate) async fn check_29_empty_files(site: &Site, php: &dyn IbexaNode) {
     let published = site.put("images/ours", b"", "image/png").await;
     let expected = LoadedBinary { size: 0, mtime: published.mtime.base_mtime() };

@@ -268,25 +268,9 @@ async fn install(database: &TestDatabase, table: &str) {
     let options = options(database, table, PREFIX);
     let feed = FeedChoice::Trigger;
     match database.kind() {
-        ServerKind::Mariadb => {
-            for part in [
-                include_str!("../../schema/mysql/base.sql"),
-                include_str!("../../schema/mysql/side.sql"),
-                include_str!("../../schema/mysql/triggers.sql"),
-            ] {
-                for statement in part.split("\n//\n").filter(|s| s.contains("CREATE")) {
-                    database.run(&statement.replace("{table}", table));
-                }
-            }
-            database.run(&format!(
-                "INSERT INTO ezdfs_meta VALUES ('schema_version', '1'), ('base_table', '{table}'), \
-                 ('feed', 'trigger'), ('trimmed', '0')",
-            ));
-        }
-        ServerKind::Postgres => {
-            postgres::install(&options, feed, &mut |_| {}).await.unwrap();
-        }
-    }
+        ServerKind::Mariadb => mysql::install(&options, feed, &mut |_| {}).await.unwrap(),
+        ServerKind::Postgres => postgres::install(&options, feed, &mut |_| {}).await.unwrap(),
+    };
 }
 
 async fn service(

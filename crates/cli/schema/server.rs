@@ -108,7 +108,8 @@ impl Watch {
             InstallStep::Backfill { done, total } => match &mut self.rows {
                 Some(rows) => rows.set(done),
                 rows => {
-                    let first = Progress::new("entries", Unit::Rows, Some(total), self.quiet);
+                    let first =
+                        Progress::new("entries", Unit::Many("rows"), Some(total), self.quiet);
                     rows.insert(first).resume(done);
                 }
             },

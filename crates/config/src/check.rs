@@ -1,7 +1,6 @@
 //! What the file alone cannot tell: whether secrets are there, and whether this build can open the
 //! handlers.
 
-use crate::env::Environment;
 use crate::load::Loaded;
 use crate::location::{Database, Storage};
 use crate::problem::Problem;
@@ -9,7 +8,7 @@ use crate::settings::MetadataHandler;
 
 /// Every handler that could not be opened for one of these reasons. Opens nothing.
 #[must_use]
-pub fn check(loaded: &Loaded, env: &Environment) -> Vec<Problem> {
+pub fn check(loaded: &Loaded) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (name, handler) in loaded.settings.metadata_handlers.iter() {
         let MetadataHandler::Sql(sql) = handler else { continue };
@@ -21,7 +20,7 @@ pub fn check(loaded: &Loaded, env: &Environment) -> Vec<Problem> {
         if !in_build {
             problems.push(no_database(loaded, name, &sql.url.database));
         }
-        if let Some(Err(e)) = sql.password.as_ref().map(|secret| secret.resolve(env)) {
+        if let Some(Err(e)) = sql.password.as_ref().map(|secret| secret.resolve(&loaded.env)) {
             let key = format!("metadata_handlers.{name}.password");
             problems.push(loaded.problem(&key, e.to_string(), "then check again"));
         }

@@ -103,6 +103,7 @@ pub async fn open_metadata(
     }
 }
 
+#[cfg_attr(not(feature = "sqlite"), expect(unused_variables))]
 async fn open_sql(
     loaded: &Loaded,
     name: &str,
@@ -110,7 +111,7 @@ async fn open_sql(
     clock: &Arc<dyn Clock>,
 ) -> Result<Arc<dyn MetadataStore>> {
     // Boxed: these futures are as deep as the drivers, and callers would nest them further.
-    let opened = match &handler.url.database {
+    let opened: Result<Arc<dyn MetadataStore>> = match &handler.url.database {
         #[cfg(feature = "sqlite")]
         Database::Sqlite(file) => {
             in_data_dir(loaded, file).await?;
@@ -127,7 +128,10 @@ async fn open_sql(
             Box::pin(ezdfs_metadata::postgres::open(options)).await
         }
         #[cfg(not(all(feature = "sqlite", feature = "mysql", feature = "postgres")))]
-        other => return Err(no_database(loaded, name, other).into()),
+        other => {
+            let problem = no_database(loaded, name, other);
+            Err(Error::new(ErrorKind::Config, format!("{}; {}", problem.message, problem.fix)))
+        }
     };
     opened.map_err(|e| loaded.at(&format!("metadata_handlers.{name}.url"), e))
 }

@@ -213,8 +213,14 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
         let mut cause = self.source.as_deref().map(|e| e as &dyn std::error::Error);
+        let mut told = self.message.clone();
         while let Some(e) = cause {
-            write!(f, ": {e}")?;
+            let text = e.to_string();
+            // Some libraries repeat the cause at the end of their own text.
+            if !told.ends_with(&text) {
+                write!(f, ": {text}")?;
+            }
+            told = text;
             cause = e.source();
         }
         Ok(())

@@ -89,7 +89,7 @@ impl Migration {
     ///
     /// # Errors
     /// [`ErrorKind::Usage`] for options that do not, [`ErrorKind::Config`] when the sides overlap,
-    /// [`ErrorKind::Unsupported`] for `--source ibexa` without a server database.
+    /// [`ErrorKind::Unsupported`] for `--source ibexa`.
     pub async fn new(source: Side, target: Side, options: Options) -> Result<Self> {
         options.check()?;
         let usage = |text: &str| Err(Error::new(ErrorKind::Usage, text));
@@ -118,8 +118,9 @@ impl Migration {
             SourceMode::Ibexa => {
                 return Err(Error::new(
                     ErrorKind::Unsupported,
-                    "--source ibexa reads Ibexa's content tables and needs a MySQL or PostgreSQL \
-                     handler, which comes with shared databases; use --source tree or table",
+                    "--source ibexa (Ibexa's content tables) is not there yet; use --source tree, \
+                     which takes every file, drafts and unreferenced files included, or --source \
+                     table where the source has one",
                 ));
             }
         };

@@ -7,14 +7,14 @@ use crate::site::{FULL, Site};
 #[test]
 fn the_defaults_have_no_problem() {
     let site = Site::bare();
-    assert_eq!(check(&site.load().unwrap(), &site.sources.env), []);
+    assert_eq!(check(&site.load().unwrap()), []);
 }
 
 #[cfg(feature = "mysql")]
 #[test]
 fn handlers_that_this_build_cannot_open_and_missing_secrets() {
     let site = Site::new(FULL);
-    let problems = check(&site.load().unwrap(), &site.sources.env);
+    let problems = check(&site.load().unwrap());
     let found: Vec<_> = problems.iter().map(|p| (&*p.key, &*p.message)).collect();
     assert_eq!(
         found,
@@ -28,7 +28,7 @@ fn handlers_that_this_build_cannot_open_and_missing_secrets() {
     );
     assert_eq!(problems[0].place, Place::File { path: site.file(), line: 14 });
     let site = site.env(&[("DFS_DB_PASSWORD", "x")]);
-    assert_eq!(check(&site.load().unwrap(), &site.sources.env).len(), 1);
+    assert_eq!(check(&site.load().unwrap()).len(), 1);
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn each_kind_of_handler_is_named() {
         [("binarydata_handlers.nfs", "gs://b", "gs"), ("binarydata_handlers.nfs", "az://b", "az")]
     {
         let site = Site::new(&format!("[{key}]\nurl = '{url}'"));
-        let problems = check(&site.load().unwrap(), &site.sources.env);
+        let problems = check(&site.load().unwrap());
         assert_eq!(problems.len(), 1, "{problems:?}");
         assert_eq!(problems[0].message, format!("this build has no {name} handler yet"));
     }
@@ -47,7 +47,7 @@ fn each_kind_of_handler_is_named() {
         ("postgresql://u@db/x", "postgres", cfg!(feature = "postgres")),
     ] {
         let site = Site::new(&format!("[metadata_handlers.dfs]\nurl = '{url}'"));
-        let problems = check(&site.load().unwrap(), &site.sources.env);
+        let problems = check(&site.load().unwrap());
         assert_eq!(problems.is_empty(), in_build, "{problems:?}");
         let text = format!("this build has no {name} handler; use a build with the feature");
         assert!(problems.iter().all(|p| p.to_string().contains(&text)), "{problems:?}");

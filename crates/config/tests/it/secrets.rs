@@ -41,7 +41,7 @@ fn everything(site: &Site) -> String {
         Ok(loaded) => format!(
             "{loaded:?}{loaded:#?}{}{:?}{}",
             show::show(&loaded).unwrap(),
-            check::check(&loaded, &site.sources.env),
+            check::check(&loaded),
             toml::to_string(&loaded.settings).unwrap(),
         ),
         Err(problems) => {

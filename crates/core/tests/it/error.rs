@@ -102,6 +102,14 @@ fn a_message_names_its_context_and_its_causes_once() {
         "load `images/a.jpg`: the database does not answer: no answer in 10 s"
     );
     assert!(std::error::Error::source(&error).is_none());
+    // sqlx ends its text with that of its cause.
+    #[derive(Debug, thiserror::Error)]
+    #[error("error returned from database: {0}")]
+    struct Driver(#[source] std::fmt::Error);
+    let cause = std::fmt::Error.to_string();
+    let error =
+        Error::new(ErrorKind::Unavailable, "cannot drop").with_source(Driver(std::fmt::Error));
+    assert_eq!(error.to_string(), format!("cannot drop: error returned from database: {cause}"));
     assert_eq!(Error::not_found("a").to_string(), "`a` does not exist");
 }
 

@@ -6,18 +6,20 @@ use ezdfs_core::{Error, ErrorKind};
 use sqlx::mysql::MySqlConnection;
 
 use super::schema::{
-    NOT_TRUSTED, SIDE, account, execute, exists, granted, meta, not_trusted, number, rows, text,
+    DISTRUST, NOT_TRUSTED, SIDE, TRUST, account, execute, exists, granted, meta, number, rows, text,
 };
 use super::triggers::{self, FEED, Proof, Trigger, prove};
 use super::{Mysql, fault};
 use crate::decode;
 use crate::server::columns::{Column, columns};
-use crate::server::dialect::Dialect as _;
+use crate::server::dialect::{Dialect as _, Fault};
 use crate::server::installed::VERSION;
 use crate::server::schema::{BASE_COLUMNS, DEGRADED, SIDE_TABLES, Stop, during};
 use crate::server::statement::params;
 use crate::server::{Findings, ServerOptions};
 use crate::table;
+
+const NO_TRIGGERS: &str = "`ezdfs schema install` as that user makes no triggers, and changes are found by scans (degraded)";
 
 const REINSTALL: &str = "run `ezdfs schema install`";
 
@@ -27,7 +29,7 @@ const NAME_PREFIX: i64 = 191;
 const HASH: i64 = 32;
 
 /// Keys of the side tables, under whatever name they are there.
-const KEYS: [(&str, &str, bool); 15] = [
+const KEYS: [(&str, &str, bool); 17] = [
     ("ezdfs_node", "parent_hash,basename", true),
     ("ezdfs_node", "path_hash", true),
     ("ezdfs_node", "ino", false),
@@ -39,6 +41,8 @@ const KEYS: [(&str, &str, bool); 15] = [
     ("ezdfs_pending", "state,lease_end", false),
     ("ezdfs_pending", "state,not_before", false),
     ("ezdfs_lease", "id", true),
+    ("ezdfs_lease", "lock_hash,range_start", false),
+    ("ezdfs_lease", "node", false),
     ("ezdfs_change", "seq", true),
     ("ezdfs_change", "todo,seq", false),
     ("ezdfs_xattr", "path_hash,name", true),
@@ -246,7 +250,7 @@ pub(super) async fn look(
     if missing.len() == SIDE_TABLES.len() {
         findings.not_installed = true;
         findings.problem(
-            "ezdfs is not installed in this database",
+            "ezdfs is not installed in this database, or the user may not see its tables",
             "no store can use it",
             REINSTALL,
         );
@@ -272,7 +276,7 @@ pub(super) async fn look(
         findings.problem(
             "no triggers tell of changes by PHP (degraded)",
             DEGRADED,
-            "give the user what the next lines name, then run `ezdfs schema install`",
+            "run `ezdfs schema install` as soon as the user may make triggers; if it may not, the next lines say why",
         );
     }
     if is_degraded || findings.not_installed {
@@ -582,7 +586,7 @@ async fn may_trigger(
     if !grants.iter().any(|grant| gives(grant, "TRIGGER", &options.database, &options.table)) {
         findings.problem(
             format!("the user {user} lacks TRIGGER on {}", options.table),
-            DEGRADED,
+            NO_TRIGGERS,
             format!("GRANT TRIGGER ON {} TO {user}", granted(options, &options.table)),
         );
     }
@@ -590,9 +594,9 @@ async fn may_trigger(
         || ["SUPER", "BINLOG ADMIN"].iter().any(|p| grants.iter().any(|g| gives(g, p, "", "")));
     if server.has_binlog && !is_trusted {
         findings.problem(
-            format!("error {NOT_TRUSTED} awaits the triggers, because {}", not_trusted()),
-            DEGRADED,
-            "see there",
+            format!("the server {DISTRUST} (error {NOT_TRUSTED})"),
+            NO_TRIGGERS,
+            TRUST,
         );
     }
     Ok(())
@@ -696,9 +700,7 @@ async fn definer(
     // Few users may look there; the trial finds it out too.
     let count = match number(conn, query, params![user, host]).await {
         Ok(count) => count,
-        Err(Stop::Sql(_, e))
-            if !matches!(Mysql::fault(&e), crate::server::dialect::Fault::Lost) =>
-        {
+        Err(Stop::Sql(_, e)) if matches!(Mysql::fault(&e), Fault::Other(..)) => {
             return Ok(());
         }
         Err(stop) => return Err(stop),

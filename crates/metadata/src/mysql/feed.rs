@@ -115,7 +115,7 @@ impl Reader {
     /// given out after the last row from before the window.
     async fn begin(&mut self) -> Result<()> {
         let boot = SystemClock.boot();
-        // First, so that nothing that is not yet trimmed by then can be missing below.
+        // First: what is trimmed after this look is told as a gap, and never passed over.
         let log = self.answer(&Statement::pieces(LOG), Vec::new()).await?;
         let back = Statement::pieces(BACK);
         let window = i64::try_from(holes::WINDOW.as_millis()).unwrap_or(i64::MAX);
@@ -140,10 +140,10 @@ impl Reader {
         let rows_back = i64::from(holes::WINDOW_ROWS);
         self.high = numbers.first().copied().unwrap_or(log.trimmed);
         self.told = self.high.max(log.trimmed);
-        // Below the last row that was looked at there may be others.
         let floor = match numbers.last() {
+            // Below it there are others.
             Some(lowest) if !is_all => *lowest,
-            Some(lowest) => (*lowest).min(self.high.saturating_sub(rows_back)),
+            Some(lowest) => lowest.saturating_sub(rows_back),
             None => self.high.saturating_sub(rows_back),
         };
         self.holes = Holes::default();

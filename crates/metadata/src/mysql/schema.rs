@@ -286,7 +286,7 @@ async fn feed(
         let why = match fault::number(&e) {
             // Made by another node of a cluster, where locks are each node's own.
             Some(EXISTS) => continue,
-            Some(NOT_TRUSTED) => not_trusted(),
+            Some(NOT_TRUSTED) => format!("the server {DISTRUST} (error {NOT_TRUSTED}; {TRUST})"),
             Some(1044 | 1142 | 1143 | 1227) => may_not(conn, options).await?,
             _ => return Err(Stop::Sql(what, e)),
         };
@@ -303,13 +303,12 @@ async fn feed(
     Ok((FeedKind::Trigger, Vec::new()))
 }
 
-/// What error 1419 means, and what helps.
-pub(super) fn not_trusted() -> String {
-    "the server writes a binary log and trusts no user with a trigger that lacks SUPER (error 1419; \
-     set log_bin_trust_function_creators = 1 on the server, or install once as an administrator, \
-     then run `ezdfs schema install` again)"
-        .to_owned()
-}
+/// What error 1419 means.
+pub(super) const DISTRUST: &str =
+    "writes a binary log and lets no user without SUPER make a trigger";
+/// What helps.
+pub(super) const TRUST: &str = "set log_bin_trust_function_creators = 1 on the server, or run \
+     `ezdfs schema install` once as an administrator whose account stays";
 
 /// What the missing privilege means, and what helps.
 async fn may_not(conn: &mut MySqlConnection, options: &ServerOptions) -> Result<String, Stop> {

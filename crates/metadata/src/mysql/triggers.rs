@@ -2,15 +2,15 @@
 
 use ezdfs_core::{Entropy as _, OsEntropy};
 use sqlx::AssertSqlSafe;
-use sqlx::mysql::MySqlConnection;
+use sqlx::mysql::{MySqlConnection, MySqlRow};
 
 use super::Mysql;
 use super::schema::rows;
 use crate::decode;
 use crate::server::ServerOptions;
-use crate::server::dialect::Dialect as _;
+use crate::server::dialect::{Dialect as _, Fault};
 use crate::server::schema::{Stop, during, essence};
-use crate::server::statement::{Statement, params};
+use crate::server::statement::{Param, Statement, params};
 
 pub(super) const TRIGGERS: &str = include_str!("../../../../schema/mysql/triggers.sql");
 
@@ -20,6 +20,9 @@ pub(super) const FEED: [(&str, &str); 3] = [
     ("ezdfs_feed_update", "UPDATE"),
     ("ezdfs_feed_delete", "DELETE"),
 ];
+
+/// What the triggers tell, one each.
+const OPS: [&str; 3] = ["insert", "update", "delete"];
 
 /// The statement that makes a trigger.
 pub(super) fn statement(name: &str, table: &str) -> String {
@@ -35,7 +38,7 @@ fn body(statement: &str) -> &str {
     statement.split_once("FOR EACH ROW").map_or("", |(_, body)| body)
 }
 
-/// A trigger as it is. One that our user may not see is not among them.
+/// A trigger as it is. One of which our user may not see what it does counts as not seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Trigger {
     pub(super) name: String,
@@ -53,7 +56,8 @@ pub(super) async fn find(
         conn,
         "SELECT TRIGGER_NAME, DEFINER, ACTION_STATEMENT, EVENT_MANIPULATION, ACTION_TIMING, \
          EVENT_OBJECT_TABLE FROM information_schema.TRIGGERS \
-         WHERE TRIGGER_SCHEMA = DATABASE() AND TRIGGER_NAME @in(?1)",
+         WHERE TRIGGER_SCHEMA = DATABASE() AND TRIGGER_NAME @in(?1) \
+         AND COALESCE(ACTION_STATEMENT, '') <> ''",
         params![names],
     )
     .await?;
@@ -103,9 +107,13 @@ async fn trial(conn: &mut MySqlConnection, options: &ServerOptions) -> Result<Pr
     let what = "try out the triggers";
     let table = &options.table;
     let name = format!("ezdfs schema check {}", OsEntropy.token());
-    let before = rows(conn, "SELECT COALESCE(MAX(seq), 0) FROM ezdfs_change", vec![]).await?;
-    let before = before.first().map(|row| decode::int(row, 0)).transpose();
-    let before = before.map_err(during(what))?.flatten().unwrap_or_default();
+    let begun = match seen(conn, "SELECT MAX(seq) FROM ezdfs_change", vec![]).await? {
+        Some(rows) => {
+            rows.first().map(|row| decode::int(row, 0)).transpose().map_err(during(what))?
+        }
+        None => return Ok(Proof::Untold(OPS.to_vec())),
+    };
+    let before = begun.flatten().unwrap_or_default();
     for statement in [
         format!(
             "INSERT INTO `{table}` (name, name_trunk, name_hash) VALUES ('{name}', '{name}', MD5('{name}'))"
@@ -117,15 +125,25 @@ async fn trial(conn: &mut MySqlConnection, options: &ServerOptions) -> Result<Pr
             return Ok(Proof::Fails(e));
         }
     }
-    let query = Statement::pieces("SELECT op FROM ezdfs_change WHERE seq > ?1 AND name = ?2");
-    let told = Mysql::fetch(conn, &query, params![before, name]).await.map_err(during(what))?;
-    let told: Result<Vec<_>, _> = told.iter().map(|row| decode::text(row, 0)).collect();
+    let query = "SELECT op FROM ezdfs_change WHERE seq > ?1 AND name = ?2";
+    let rows = seen(conn, query, params![before, name]).await?.unwrap_or_default();
+    let told: Result<Vec<_>, _> = rows.iter().map(|row| decode::text(row, 0)).collect();
     let told: Vec<String> = told.map_err(during(what))?.into_iter().flatten().collect();
-    let untold: Vec<&str> = ["insert", "update", "delete"]
-        .into_iter()
-        .filter(|op| !told.iter().any(|t| t == op))
-        .collect();
+    let untold: Vec<_> = OPS.into_iter().filter(|op| !told.iter().any(|told| told == op)).collect();
     Ok(if untold.is_empty() { Proof::Works } else { Proof::Untold(untold) })
+}
+
+/// What the feed has; `None` where it is not as it should be.
+async fn seen(
+    conn: &mut MySqlConnection,
+    query: &str,
+    params: Vec<Param>,
+) -> Result<Option<Vec<MySqlRow>>, Stop> {
+    match Mysql::fetch(conn, &Statement::pieces(query), params).await {
+        Ok(rows) => Ok(Some(rows)),
+        Err(e) if matches!(Mysql::fault(&e), Fault::Other(..)) => Ok(None),
+        Err(e) => Err(Stop::Sql("try out the triggers", e)),
+    }
 }
 
 #[cfg(test)]

@@ -188,6 +188,9 @@ pub(super) async fn step<D: Dialect>(
         .await?;
     let cursor = match found.first() {
         Some(text) => text.parse()?,
+        None if start == Start::Due && !transaction.server.is_degraded => {
+            return note(transaction, Cursor::Idle { until: now.plus(SAFETY) }, 0, 0).await;
+        }
         None => Cursor::Idle { until: now },
     };
     let first = Cursor::Rows { since: now, after: String::new() };
@@ -201,10 +204,19 @@ pub(super) async fn step<D: Dialect>(
         Cursor::Rows { since, after } => rows(transaction, since, &after, limit).await?,
         Cursor::Entries { since, after } => entries(transaction, since, &after, limit).await?,
     };
-    let more = !matches!(next, Cursor::Idle { .. });
-    let note = params![CURSOR, next.to_string()];
-    transaction.run("note how far the scan is", &sql.set_meta, note).await?;
-    Ok(Progress { seen, changed, more })
+    note(transaction, next, seen, changed).await
+}
+
+async fn note<D: Dialect>(
+    transaction: &mut Transaction<'_, D>,
+    next: Cursor,
+    seen: u64,
+    changed: u64,
+) -> Result<Progress> {
+    let sql = &transaction.server.sql;
+    let params = params![CURSOR, next.to_string()];
+    transaction.run("note how far the scan is", &sql.set_meta, params).await?;
+    Ok(Progress { seen, changed, more: !matches!(next, Cursor::Idle { .. }) })
 }
 
 type Step = (Cursor, u64, u64);

@@ -5,12 +5,18 @@
 mod memory;
 #[cfg(feature = "mysql")]
 mod mysql;
+#[cfg(feature = "mysql")]
+mod mysql_feed;
+#[cfg(feature = "mysql")]
+mod mysql_schema;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "postgres")]
 mod postgres_schema;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod server_faults;
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+mod server_feed;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod servers;
 #[cfg(feature = "sqlite")]

@@ -1,16 +1,18 @@
 //! MariaDB and MySQL.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ezdfs_core::{Clock, ErrorKind, MetadataStore, NamePrefix};
+use ezdfs_core::{Clock, ErrorKind, Guard, Hold, MetadataStore, NamePrefix, Op, Work};
 use ezdfs_metadata::mysql;
 use ezdfs_metadata::server::{Host, Password, ServerOptions, TimeSource, Tls};
 use ezdfs_testkit::metadata_suite::{
     self as suite, NEIGHBOUR_PREFIX, PREFIX, Setup, clock, expect_kind,
 };
 use ezdfs_testkit::servers::{BaseTable, MariaVariant};
-use ezdfs_testkit::{MariadbForeignWriter, TestDatabase};
+use ezdfs_testkit::{ForeignWriter as _, MariadbForeignWriter, TestDatabase};
+use tokio::task::JoinSet;
 
 pub(crate) fn options(database: &TestDatabase, table: &str, prefix: &str) -> ServerOptions {
     let host = Host { name: database.host().to_owned(), port: Some(database.port()) };
@@ -191,4 +193,117 @@ async fn the_clock_and_the_errors() {
     expect_kind(mysql::open(options.clone()).await, ErrorKind::Config);
     let nowhere = ServerOptions { database: "ezdfs_nowhere".to_owned(), ..options };
     expect_kind(mysql::open(nowhere).await, ErrorKind::Config);
+}
+
+/// Takes a path, stores a version and gives the path back, as a publish does.
+async fn publish_held(store: &dyn MetadataStore, at: &str, n: u8) {
+    loop {
+        let wanted = suite::intent(at, suite::token(n), Work::Repair);
+        match store.hold(&[wanted], suite::LEASE).await.unwrap() {
+            Hold::Held => break,
+            Hold::Busy(_) => tokio::time::sleep(Duration::from_millis(2)).await,
+        }
+    }
+    let change = suite::put(at, suite::version(u64::from(n) + 1, n))
+        .guard(Guard::Holds(suite::token(n)))
+        .op(Op::EndHold { token: suite::token(n), keep: false });
+    store.apply(change).await.unwrap();
+}
+
+/// Deadlocks and time-outs are the server's ordinary answer to a crowd, and never the caller's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn crowds_do_not_fail() {
+    let Some(database) = database(None).await else { return };
+    let one = open(&database, "ezdfsfile", PREFIX, clock()).await;
+    let other = open(&database, "ezdfsfile", PREFIX, clock()).await;
+    let node = |n: u8| Arc::clone(if n.is_multiple_of(2) { &one } else { &other });
+    let mut writers = JoinSet::new();
+    for n in 0..8_u8 {
+        let store = node(n);
+        writers.spawn(async move {
+            for round in 0..25_u8 {
+                publish_held(&*store, &format!("crowd/d/f{n}-{round}"), n * 32 + round).await;
+            }
+        });
+    }
+    writers.join_all().await;
+    assert_eq!(suite::list(&*one, "crowd/d").await.len(), 8 * 25);
+
+    let mut writers = JoinSet::new();
+    for n in 0..50_u8 {
+        let store = node(n);
+        writers.spawn(async move { publish_held(&*store, "crowd/one", n).await });
+    }
+    writers.join_all().await;
+    let file = suite::file(&*one, "crowd/one").await;
+    assert_eq!(
+        file.token.map(|t| t == suite::token(u8::try_from(file.size - 1).unwrap())),
+        Some(true)
+    );
+    assert_eq!(one.figures().await.unwrap().held, 0);
+    let mut writers = JoinSet::new();
+    for n in 0..50_u8 {
+        let store = node(n);
+        // Without a hold, as a repair does it: each comes with all its rows or not at all.
+        writers.spawn(async move {
+            store.apply(suite::put("new/deep/one", suite::version(9, n))).await
+        });
+    }
+    assert!(writers.join_all().await.iter().all(Result::is_ok));
+}
+
+/// By the index on names, under any collation: what a directory's walk shows is what the bytes say.
+/// LIKE would leave out rows under each of these but the last.
+#[tokio::test]
+async fn a_walk_by_the_index_is_exact_under_any_collation() {
+    let odd = [
+        "😀",
+        "\u{1}",
+        "\u{ad}x",
+        "e\u{301}",
+        "é",
+        "\u{fffd}",
+        "\u{10400}",
+        " ",
+        "ch",
+        "aa",
+        "Å",
+        "0",
+    ];
+    for collation in [
+        "utf8mb4_bin",
+        "utf8mb4_unicode_ci",
+        "utf8mb4_danish_ci",
+        "utf8mb4_thai_520_w2",
+        "utf8mb4_general_ci",
+    ] {
+        let Some(database) = database(None).await else { return };
+        let convert = "ALTER TABLE ezdfsfile CONVERT TO CHARACTER SET utf8mb4 COLLATE";
+        database.run(&format!("{convert} {collation}"));
+        let foreign = MariadbForeignWriter::connect(&database, "ezdfsfile").await;
+        for base in odd {
+            for at in ["d", "D", "d ", "d-", "d0", "ch"] {
+                foreign.store(&suite::name(&format!("{at}/{base}")), 1, 1, "a/b").await;
+            }
+        }
+        foreign
+            .run(
+                "INSERT INTO ezdfsfile (name, name_trunk, name_hash, mtime) \
+                 WITH RECURSIVE r (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < 60) \
+                 SELECT CONCAT('x/', a.n, '/', b.n), '', MD5(CONCAT('x/', a.n, '/', b.n)), 1 \
+                 FROM r a, r b; ANALYZE TABLE ezdfsfile",
+            )
+            .await;
+        let store = open(&database, "ezdfsfile", PREFIX, clock()).await;
+        for at in ["d", "D", "d ", "d-", "d0", "ch"] {
+            let page = store.scan(&suite::dir(at), None, 1_000).await.unwrap();
+            let names: BTreeSet<String> = page
+                .rows
+                .into_iter()
+                .map(|row| row.map_or_else(|bad| bad.name, |(path, _)| suite::name(path.as_str())))
+                .collect();
+            let wanted = odd.iter().map(|base| suite::name(&format!("{at}/{base}"))).collect();
+            assert_eq!(names, wanted, "{collation}: `{at}`");
+        }
+    }
 }
