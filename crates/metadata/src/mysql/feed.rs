@@ -3,6 +3,7 @@
 //! Numbers are given out before transactions commit. A reader goes by the highest number that it
 //! has seen, and looks again for those below it that were not there ([`super::holes`]).
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,9 +44,9 @@ const LOG: &str = "SELECT 0, \
 const BACK: &str = "SELECT seq, at, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000 \
      FROM ezdfs_change WHERE seq <= ?1 ORDER BY seq DESC LIMIT ?2";
 
-/// ?1 and ?2 ends, ?3 limit.
+/// ?1 and ?2 ends, ?3 limit. Highest number first.
 const BETWEEN: &str =
-    "SELECT seq FROM ezdfs_change WHERE seq BETWEEN ?1 AND ?2 ORDER BY seq LIMIT ?3";
+    "SELECT seq FROM ezdfs_change WHERE seq BETWEEN ?1 AND ?2 ORDER BY seq DESC LIMIT ?3";
 
 /// One statement, so one moment: a heartbeat covers all rows of the same answer, and what was
 /// trimmed was trimmed before it. ?1 above which number, ?2 limit, then both ends of each hole.
@@ -172,26 +173,27 @@ impl Reader {
         decoded.map_err(|e| self.failed(e))
     }
 
-    /// What shows by now of many holes; at most `limit`.
+    /// What shows by now of many holes: the lowest `limit` of it. Read from the highest number down,
+    /// so that of a transaction which commits meanwhile the first changes are told first.
     async fn filled(&self, limit: usize) -> Result<Vec<FeedEvent>> {
-        let Some((mut from, to)) = self.holes.span() else { return Ok(Vec::new()) };
+        let Some((from, mut to)) = self.holes.span() else { return Ok(Vec::new()) };
         let between = Statement::pieces(BETWEEN);
-        let mut found: Vec<i64> = Vec::new();
-        while found.len() < limit && from <= to {
+        let mut found: VecDeque<i64> = VecDeque::new();
+        while from <= to {
             let page = self.rows(&between, params![from, to, i64::from(NUMBERS_AT_ONCE)]).await?;
-            let mut last = to;
             for row in &page {
-                last = decode::int(row, 0).map_err(|e| self.failed(e))?.unwrap_or_default();
-                if self.holes.contains(last) {
-                    found.push(last);
+                to = decode::int(row, 0).map_err(|e| self.failed(e))?.unwrap_or_default();
+                if self.holes.contains(to) {
+                    found.push_front(to);
                 }
             }
+            found.truncate(limit);
             if u32::try_from(page.len()).is_ok_and(|n| n < NUMBERS_AT_ONCE) {
                 break;
             }
-            from = last.saturating_add(1);
+            to = to.saturating_sub(1);
         }
-        found.truncate(limit);
+        let found = Vec::from(found);
         if found.is_empty() {
             return Ok(Vec::new());
         }
@@ -266,7 +268,11 @@ impl FeedReader for Reader {
         if asked_for.is_none() {
             // After the heartbeat was read, so nothing that it covers is left out.
             let late = self.filled(wanted.min(ROWS_AT_ONCE)).await?;
-            more |= late.len() >= wanted.min(ROWS_AT_ONCE);
+            if let Some(last) = late.last().filter(|_| late.len() >= wanted.min(ROWS_AT_ONCE)) {
+                // Of a transaction that was cut off here, nothing that comes later is told yet.
+                more = true;
+                events.retain(|e| e.seq <= last.seq);
+            }
             events.extend(late);
         }
         events.sort_unstable_by_key(|e| e.seq);

@@ -239,9 +239,9 @@ pub(super) fn sql(table: &str, names: &Names) -> Sql {
              WHERE p.token = ?1 AND p.state = 'held'"
         )),
         forget: s("DELETE FROM ezdfs_pending WHERE id = ?1"),
-        // One at a time: two that insert under a hash which somebody has just given back lock the
-        // gap above it for each other, and fifty that want one path deadlocked a thousand times.
-        gate_shared: s("SELECT 1 FROM ezdfs_meta WHERE `key` = 'gate' FOR UPDATE"),
+        // Side by side. Many that want one path at the same moment lock the gap above its last
+        // holder's row for each other: then all but one of them run again.
+        gate_shared: s("SELECT 1 FROM ezdfs_meta WHERE `key` = 'gate' LOCK IN SHARE MODE"),
         gate_alone: s("SELECT 1 FROM ezdfs_meta WHERE `key` = 'gate' FOR UPDATE"),
 
         todo: s("SELECT seq, op, COALESCE(name_hash, ''), COALESCE(name, '') \

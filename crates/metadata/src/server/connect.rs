@@ -115,6 +115,7 @@ impl<D: Dialect> Connections<D> {
     }
 
     /// Where the database is, for people.
+    #[cfg(feature = "mysql")]
     pub(crate) fn place(&self) -> String {
         self.options.place()
     }

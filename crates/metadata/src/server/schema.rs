@@ -119,6 +119,7 @@ pub(crate) enum Stop {
     /// What was being done, and what the server said.
     Sql(&'static str, sqlx::Error),
     /// Somebody else does the same.
+    #[cfg(feature = "mysql")]
     Busy(&'static str),
     /// For good.
     Refused(Error),
@@ -220,7 +221,7 @@ async fn backfill<D: Installer>(
 /// How many of `rows` stand before the cursor: hashes are spread evenly.
 fn part_done(cursor: &str, rows: u64) -> u64 {
     let part = cursor.get(..8).and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap_or(0);
-    let done = u128::from(rows) * u128::from(part) >> 32;
+    let done = (u128::from(rows) * u128::from(part)) >> 32;
     u64::try_from(done).unwrap_or(rows)
 }
 
@@ -276,6 +277,7 @@ async fn patiently<D: Dialect, T>(
         tries += 1;
         let (what, e, may_retry) = match stop {
             Stop::Refused(e) => return Err(e),
+            #[cfg(feature = "mysql")]
             Stop::Busy(what) => {
                 let what_is = format!("{} {}: cannot {what}", D::KIND, connections.place());
                 (what, Error::new(ErrorKind::Busy, what_is), true)

@@ -17,6 +17,8 @@ mod postgres_schema;
 mod server_faults;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod server_feed;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod server_scans;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod servers;
 #[cfg(feature = "sqlite")]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ezdfs_core::{Clock, ErrorKind, Guard, Hold, MetadataStore, NamePrefix, Op, Work};
 use ezdfs_metadata::mysql;
-use ezdfs_metadata::server::{Host, Password, ServerOptions, TimeSource, Tls};
+use ezdfs_metadata::server::{FeedChoice, Host, Password, ServerOptions, TimeSource, Tls};
 use ezdfs_testkit::metadata_suite::{
     self as suite, NEIGHBOUR_PREFIX, PREFIX, Setup, clock, expect_kind,
 };
@@ -28,23 +28,12 @@ pub(crate) fn options(database: &TestDatabase, table: &str, prefix: &str) -> Ser
 }
 
 /// Side tables and triggers around a base table; `None` for the one that ezdfs makes.
-pub(crate) fn install(database: &TestDatabase, base: Option<BaseTable>, table: &str) {
-    match base {
-        Some(base) => database.create_base_table(base, table),
-        None => database
-            .run(&include_str!("../../../../schema/mysql/base.sql").replace("{table}", table)),
+pub(crate) async fn install(database: &TestDatabase, base: Option<BaseTable>, table: &str) {
+    if let Some(base) = base {
+        database.create_base_table(base, table);
     }
-    database.run(include_str!("../../../../schema/mysql/side.sql"));
-    for trigger in include_str!("../../../../schema/mysql/triggers.sql").split("\n//") {
-        if trigger.contains("CREATE") {
-            database.run(&trigger.replace("{table}", table));
-        }
-    }
-    database.run(&format!(
-        "INSERT INTO ezdfs_meta VALUES ('schema_version', '1'), ('base_table', '{table}'), \
-         ('feed', 'trigger'), ('trimmed', '0'), ('gate', ''), ('scan', 'idle:{never}:')",
-        never = i64::MAX
-    ));
+    let options = options(database, table, PREFIX);
+    mysql::install(&options, FeedChoice::Trigger, &mut |_| {}).await.unwrap();
 }
 
 pub(crate) async fn open(
@@ -59,7 +48,7 @@ pub(crate) async fn open(
 
 async fn setup_on(variant: MariaVariant, base: Option<BaseTable>, table: &str) -> Option<Setup> {
     let database = TestDatabase::mariadb(variant)?;
-    install(&database, base, table);
+    install(&database, base, table).await;
     let clock = clock();
     Some(Setup {
         store: open(&database, table, PREFIX, clock.clone()).await,
@@ -131,7 +120,7 @@ mod legacy {
 /// A database of MariaDB with the base table of one.
 async fn database(base: Option<BaseTable>) -> Option<TestDatabase> {
     let database = TestDatabase::mariadb(MariaVariant::GeneralCi)?;
-    install(&database, base, "ezdfsfile");
+    install(&database, base, "ezdfsfile").await;
     Some(database)
 }
 

@@ -24,7 +24,7 @@ struct World {
 impl World {
     async fn new() -> Option<Self> {
         let database = TestDatabase::mariadb(MariaVariant::Unicode520Ci)?;
-        install(&database, None, "ezdfsfile");
+        install(&database, None, "ezdfsfile").await;
         let store = open(&database, "ezdfsfile", PREFIX, clock()).await;
         Some(Self { store, database })
     }

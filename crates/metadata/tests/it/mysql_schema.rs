@@ -10,7 +10,7 @@ use ezdfs_metadata::server::{
     FeedChoice, FeedKind, Findings, InstallStep, Installed, Password, ServerOptions,
 };
 use ezdfs_testkit::metadata_suite::{
-    PREFIX, START_SECS, expect_kind, file, list, name, publish, version,
+    PREFIX, START_SECS, expect_kind, file, list, materialise, name, publish, version,
 };
 use ezdfs_testkit::servers::{BaseTable, MariaVariant, TestDatabase};
 use ezdfs_testkit::skip::skipped;
@@ -18,7 +18,7 @@ use ezdfs_testkit::{ForeignWriter as _, MariadbForeignWriter};
 use sqlx::mysql::MySqlConnection;
 use sqlx::{AssertSqlSafe, ConnectOptions as _};
 
-use crate::postgres_schema::expect_list;
+use crate::server_scans::{expect_list, publish_among_scans};
 
 const TABLE: &str = "ezdfsfile";
 const FEED: [&str; 3] = ["ezdfs_feed_insert", "ezdfs_feed_update", "ezdfs_feed_delete"];
@@ -634,4 +634,26 @@ async fn uninstalling_leaves_the_base_table_and_its_rows() {
     assert_eq!(uninstall(&options, false).await.unwrap(), Vec::<String>::new());
     assert!(check(&options).await.unwrap().not_installed);
     assert_eq!(put_in(&options, FeedChoice::Auto).await.backfilled, 10);
+}
+
+/// What a scan found is out of date when it is told: it voids nothing that one of us wrote.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn scans_and_publishers_side_by_side() {
+    let Some(database) = database() else { return };
+    let options = ServerOptions { scan_pause: Duration::ZERO, ..options(&database) };
+    put_in(&options, FeedChoice::Scan).await;
+    let store = mysql::open(options.clone()).await.unwrap();
+    let neighbour = mysql::open(options).await.unwrap();
+    let sql = MariadbForeignWriter::connect(&database, TABLE).await;
+    publish(&*store, "s/late", version(1, 1)).await;
+    let hash = ezdfs_core::Name::from_row(&name("s/late")).hash();
+    sql.run(&format!(
+        "INSERT INTO ezdfs_change (op, name_hash, name, todo, at) \
+         VALUES ('found', '{hash}', '{}', TRUE, 0)",
+        name("s/late")
+    ))
+    .await;
+    materialise(&*store).await;
+    assert!(file(&*store, "s/late").await.token.is_some());
+    publish_among_scans(store, neighbour, &sql).await;
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ezdfs_core::{Clock, MetadataStore, NamePrefix};
 use ezdfs_metadata::postgres;
-use ezdfs_metadata::server::{Host, Password, ServerOptions, TimeSource, Tls};
+use ezdfs_metadata::server::{FeedChoice, Host, Password, ServerOptions, TimeSource, Tls};
 use ezdfs_testkit::PostgresForeignWriter;
 use ezdfs_testkit::metadata_suite::{NEIGHBOUR_PREFIX, PREFIX, Setup, clock};
 use ezdfs_testkit::servers::{PostgresVariant, TestDatabase};
@@ -21,18 +21,9 @@ pub(crate) fn options(database: &TestDatabase, prefix: &str) -> ServerOptions {
     }
 }
 
-pub(crate) fn install(database: &TestDatabase) {
-    for part in [
-        include_str!("../../../../schema/postgres/base.sql"),
-        include_str!("../../../../schema/postgres/side.sql"),
-        include_str!("../../../../schema/postgres/triggers.sql"),
-    ] {
-        database.run(&part.replace("{table}", "ezdfsfile").replace("{schema}", "public"));
-    }
-    database.run(
-        "INSERT INTO ezdfs_meta VALUES ('schema_version', '1'), ('base_table', 'ezdfsfile'), \
-         ('feed', 'trigger'), ('trimmed', '0')",
-    );
+pub(crate) async fn install(database: &TestDatabase) {
+    let options = options(database, PREFIX);
+    postgres::install(&options, FeedChoice::Trigger, &mut |_| {}).await.unwrap();
 }
 
 async fn open(database: &TestDatabase, prefix: &str, clock: impl Clock) -> Arc<dyn MetadataStore> {
@@ -42,7 +33,7 @@ async fn open(database: &TestDatabase, prefix: &str, clock: impl Clock) -> Arc<d
 
 async fn setup_on(variant: PostgresVariant) -> Option<Setup> {
     let database = TestDatabase::postgres(variant)?;
-    install(&database);
+    install(&database).await;
     let clock = clock();
     Some(Setup {
         store: open(&database, PREFIX, clock.clone()).await,

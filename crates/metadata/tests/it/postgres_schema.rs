@@ -3,13 +3,13 @@
 use std::process::Command;
 use std::time::Duration;
 
-use ezdfs_core::{ErrorKind, MetadataStore};
+use ezdfs_core::ErrorKind;
 use ezdfs_metadata::postgres::{self, check, ddl, install, uninstall};
 use ezdfs_metadata::server::{
     FeedChoice, FeedKind, Findings, InstallStep, Installed, Password, ServerOptions,
 };
 use ezdfs_testkit::metadata_suite::{
-    PREFIX, START_SECS, expect_kind, file, list, name, publish, version,
+    PREFIX, START_SECS, expect_kind, file, list, materialise, name, publish, version,
 };
 use ezdfs_testkit::servers::{BaseTable, PostgresVariant, TestDatabase};
 use ezdfs_testkit::{ForeignWriter as _, PostgresForeignWriter};
@@ -17,6 +17,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, ConnectOptions as _};
 
 use crate::postgres::options;
+use crate::server_scans::{expect_list, publish_among_scans};
 
 const TABLE: &str = "ezdfsfile";
 
@@ -275,17 +276,6 @@ async fn php_needs_no_privilege_on_our_tables_and_no_error_of_ours_reaches_it() 
     assert_eq!(sql.number("SELECT count(*) FROM ezdfs_change WHERE todo").await, 5);
 }
 
-/// A walk rests for some time after each, however short.
-pub(crate) async fn expect_list(store: &dyn MetadataStore, at: &str, expected: &[&str]) {
-    for _ in 0..200 {
-        if list(store, at).await == expected {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    assert_eq!(list(store, at).await, expected);
-}
-
 /// A user that may not make triggers: fed by scans, and by a trigger as soon as it may.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_privilege_changes_are_found_by_scans() {
@@ -534,4 +524,26 @@ async fn uninstalling_leaves_the_base_table_and_its_rows() {
     assert_eq!(uninstall(&options, false).await.unwrap(), Vec::<String>::new());
     assert!(check(&options).await.unwrap().not_installed);
     assert_eq!(put_in(&options, FeedChoice::Auto).await.backfilled, 10);
+}
+
+/// What a scan found is out of date when it is told: it voids nothing that one of us wrote.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn scans_and_publishers_side_by_side() {
+    let Some(database) = database() else { return };
+    let options = ServerOptions { scan_pause: Duration::ZERO, ..options(&database, PREFIX) };
+    put_in(&options, FeedChoice::Scan).await;
+    let store = postgres::open(options.clone()).await.unwrap();
+    let neighbour = postgres::open(options).await.unwrap();
+    let sql = PostgresForeignWriter::connect(&database, TABLE).await;
+    publish(&*store, "s/late", version(1, 1)).await;
+    let hash = ezdfs_core::Name::from_row(&name("s/late")).hash();
+    sql.run(&format!(
+        "INSERT INTO ezdfs_change (op, name_hash, name, todo, at) \
+         VALUES ('found', '{hash}', '{}', TRUE, 0)",
+        name("s/late")
+    ))
+    .await;
+    materialise(&*store).await;
+    assert!(file(&*store, "s/late").await.token.is_some());
+    publish_among_scans(store, neighbour, &sql).await;
 }

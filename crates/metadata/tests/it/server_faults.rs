@@ -14,12 +14,12 @@ use ezdfs_testkit::servers::{MariaVariant, PostgresVariant, ServerKind, TestData
 
 use crate::servers::{install, options};
 
-fn database(kind: ServerKind) -> Option<TestDatabase> {
+async fn database(kind: ServerKind) -> Option<TestDatabase> {
     let database = match kind {
         ServerKind::Mariadb => TestDatabase::mariadb(MariaVariant::default())?,
         ServerKind::Postgres => TestDatabase::postgres(PostgresVariant::default())?,
     };
-    install(&database);
+    install(&database).await;
     Some(database)
 }
 
@@ -40,7 +40,7 @@ struct Behind {
 
 /// A store whose connections go through a proxy.
 async fn behind(kind: ServerKind, connections: usize, io_timeout: Duration) -> Option<Behind> {
-    let database = database(kind)?;
+    let database = database(kind).await?;
     let proxy = Proxy::start(database.host(), database.port()).await;
     let host = Host { name: "127.0.0.1".to_owned(), port: Some(proxy.port()) };
     let options =
@@ -203,7 +203,7 @@ async fn a_lost_answer_to_a_hold_is_no_other_holder(kind: ServerKind) {
 }
 
 async fn the_next_host_is_tried(kind: ServerKind) {
-    let Some(database) = database(kind) else { return };
+    let Some(database) = database(kind).await else { return };
     let (one, two) = (
         Proxy::start(database.host(), database.port()).await,
         Proxy::start(database.host(), database.port()).await,

@@ -18,12 +18,12 @@ use crate::servers::{install, options};
 /// How long anything may take to be told.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn database(kind: ServerKind) -> Option<TestDatabase> {
+async fn database(kind: ServerKind) -> Option<TestDatabase> {
     let database = match kind {
         ServerKind::Mariadb => TestDatabase::mariadb(MariaVariant::default())?,
         ServerKind::Postgres => TestDatabase::postgres(PostgresVariant::default())?,
     };
-    install(&database);
+    install(&database).await;
     Some(database)
 }
 
@@ -49,6 +49,13 @@ impl Foreign {
             ServerKind::Postgres => {
                 Self::Postgres(database.postgres_options().connect().await.unwrap())
             }
+        }
+    }
+
+    fn kind(&self) -> ServerKind {
+        match self {
+            Self::Mariadb(_) => ServerKind::Mariadb,
+            Self::Postgres(_) => ServerKind::Postgres,
         }
     }
 
@@ -107,7 +114,7 @@ fn names(told: &[FeedEvent]) -> Vec<&str> {
 }
 
 async fn numbers_become_visible_out_of_order(kind: ServerKind) {
-    let Some(database) = database(kind) else { return };
+    let Some(database) = database(kind).await else { return };
     let store = open(&database).await;
     let (mut early, mut never, mut late) = (
         Foreign::connect(&database).await,
@@ -135,7 +142,7 @@ async fn numbers_become_visible_out_of_order(kind: ServerKind) {
 }
 
 async fn a_long_transaction_is_told_when_it_ends(kind: ServerKind) {
-    let Some(database) = database(kind) else { return };
+    let Some(database) = database(kind).await else { return };
     let store = open(&database).await;
     let mut long = Foreign::connect(&database).await;
     let mut busy = Foreign::connect(&database).await;
@@ -159,8 +166,16 @@ async fn a_long_transaction_is_told_when_it_ends(kind: ServerKind) {
 }
 
 const WRITERS: usize = 8;
-/// Rows of each writer; three changes each make more than 100,000.
-const ROWS: usize = 4_200;
+/// Rows of each writer. Three changes each make more than 100,000 on PostgreSQL. On MariaDB the
+/// statements of many rows are in each other's way, and every transaction that is taken back leaves
+/// hundreds of holes: that is what is tried here; `mysql_feed` has the 100,000.
+fn rows(kind: ServerKind) -> usize {
+    match kind {
+        ServerKind::Mariadb => 450,
+        ServerKind::Postgres => 4_200,
+    }
+}
+
 /// Rows of one transaction, at most.
 const AT_ONCE: usize = 97;
 
@@ -171,9 +186,10 @@ async fn write(mut conn: Foreign, writer: usize) {
         // With the locks on gaps of the default the writers wait for each other most of the time.
         conn.run("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await;
     }
+    let rows = rows(conn.kind());
     let mut start = 0;
-    while start < ROWS {
-        let end = (start + 1 + (start * 7 + writer * 13) % AT_ONCE).min(ROWS);
+    while start < rows {
+        let end = (start + 1 + (start * 7 + writer * 13) % AT_ONCE).min(rows);
         if start % 9 == 8 {
             change_rows(&mut conn, writer, start..end, "ROLLBACK").await;
         }
@@ -212,8 +228,8 @@ async fn change_rows(conn: &mut Foreign, writer: usize, rows: Range<usize>, end_
     }
 }
 
-async fn eight_writers_and_nothing_is_lost_or_doubled(kind: ServerKind) {
-    let Some(database) = database(kind) else { return };
+async fn eight_writers(kind: ServerKind) {
+    let Some(database) = database(kind).await else { return };
     let store = open(&database).await;
     let mut readers = Vec::new();
     let is_over = Arc::new(AtomicBool::new(false));
@@ -245,10 +261,10 @@ async fn eight_writers_and_nothing_is_lost_or_doubled(kind: ServerKind) {
 
     // What is in the log now was committed; nobody trims it here.
     let mut log = store.feed(FeedStart::After(0)).await.unwrap();
-    let all = follow(&mut *log, 5_000, |t| t.len() >= WRITERS * ROWS * 3).await;
+    let all = follow(&mut *log, 5_000, |t| t.len() >= WRITERS * rows(kind) * 3).await;
     let numbers: BTreeMap<u64, &FeedEvent> = all.iter().map(|e| (e.seq, e)).collect();
     assert_eq!(numbers.len(), all.len(), "doubles in the log itself");
-    assert_eq!(all.len(), WRITERS * ROWS * 3);
+    assert_eq!(all.len(), WRITERS * rows(kind) * 3);
     for reader in readers {
         let told = reader.await.unwrap();
         let seen: BTreeMap<u64, &FeedEvent> = told.iter().map(|e| (e.seq, e)).collect();
@@ -267,24 +283,23 @@ async fn eight_writers_and_nothing_is_lost_or_doubled(kind: ServerKind) {
     }
 }
 
-macro_rules! on_both {
-    ($($case:ident)+) => {
-        mod on_mariadb {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $case() {
-                super::$case(super::ServerKind::Mariadb).await;
-            })+
-        }
-        mod on_postgres {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $case() {
-                super::$case(super::ServerKind::Postgres).await;
-            })+
-        }
-    };
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_or_doubled_on_mariadb() {
+    eight_writers(ServerKind::Mariadb).await;
 }
-on_both! {
-    numbers_become_visible_out_of_order
-    a_long_transaction_is_told_when_it_ends
-    eight_writers_and_nothing_is_lost_or_doubled
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_or_doubled_on_postgres() {
+    eight_writers(ServerKind::Postgres).await;
+}
+
+/// `mysql_feed` has the same for MariaDB.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn numbers_become_visible_out_of_order_on_postgres() {
+    numbers_become_visible_out_of_order(ServerKind::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_transaction_is_told_when_it_ends_on_postgres() {
+    a_long_transaction_is_told_when_it_ends(ServerKind::Postgres).await;
 }

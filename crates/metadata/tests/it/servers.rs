@@ -12,9 +12,9 @@ pub(crate) fn options(database: &TestDatabase, prefix: &str) -> ServerOptions {
     }
 }
 
-pub(crate) fn install(database: &TestDatabase) {
+pub(crate) async fn install(database: &TestDatabase) {
     match database.kind() {
-        ServerKind::Mariadb => mysql::install(database, None, "ezdfsfile"),
-        ServerKind::Postgres => postgres::install(database),
+        ServerKind::Mariadb => mysql::install(database, None, "ezdfsfile").await,
+        ServerKind::Postgres => postgres::install(database).await,
     }
 }
