@@ -33,7 +33,8 @@ come in their order.
 
 {\"lost\":true} means that changes may be missing, because the log was trimmed (`ezdfs serve` and
 `ezdfs gc` keep a day): whoever keeps a copy compares it with the store. --since goes on behind
-the last number that was seen. SIGINT and SIGTERM end it with exit code 0.
+the last number that was seen; on a server begin some way back and drop what is known, because
+numbers become visible out of order. SIGINT and SIGTERM end it with exit code 0.
 
 Examples:
   ezdfs watch
