@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use ezdfs_core::{Clock as _, SystemClock};
-use ezdfs_testkit::servers::{MariaVariant, PostgresVariant, ServerKind, TestDatabase};
+use ezdfs_testkit::servers::{ServerKind, TestDatabase};
 
 use super::{Home, Ran, json_lines};
 
@@ -15,7 +15,7 @@ use super::{Home, Ran, json_lines};
 macro_rules! on_both {
     ($($test:ident),+ $(,)?) => {
         mod mariadb {
-            use super::*;
+            use ezdfs_testkit::servers::{MariaVariant, TestDatabase};
             $(#[test] fn $test() {
                 if let Some(database) = TestDatabase::mariadb(MariaVariant::default()) {
                     super::$test(database);
@@ -23,7 +23,7 @@ macro_rules! on_both {
             })+
         }
         mod postgres {
-            use super::*;
+            use ezdfs_testkit::servers::{PostgresVariant, TestDatabase};
             $(#[test] fn $test() {
                 if let Some(database) = TestDatabase::postgres(PostgresVariant::default()) {
                     super::$test(database);
@@ -32,6 +32,7 @@ macro_rules! on_both {
         }
     };
 }
+pub(super) use on_both;
 
 on_both!(
     a_store_from_installation_to_removal,
@@ -46,14 +47,14 @@ on_both!(
 );
 
 /// A home whose store is in that database.
-struct Site {
-    home: Home,
-    database: TestDatabase,
+pub(super) struct Site {
+    pub(super) home: Home,
+    pub(super) database: TestDatabase,
     scheme: &'static str,
 }
 
 impl Site {
-    fn new(database: TestDatabase, table: &str) -> Self {
+    pub(super) fn new(database: TestDatabase, table: &str) -> Self {
         let scheme = match database.kind() {
             ServerKind::Mariadb => "mysql",
             ServerKind::Postgres => "postgresql",
@@ -65,7 +66,7 @@ impl Site {
         site
     }
 
-    fn configure(&self, hosts: &str, table: &str, more: &str) {
+    pub(super) fn configure(&self, hosts: &str, table: &str, more: &str) {
         let Self { home, database, scheme } = self;
         let toml = format!(
             "[metadata_handlers.dfs]\nurl = \"{scheme}://{}@{hosts}/{}\"\n\
@@ -77,7 +78,7 @@ impl Site {
         home.write("ezdfs.toml", toml);
     }
 
-    fn installed(database: TestDatabase) -> Self {
+    pub(super) fn installed(database: TestDatabase) -> Self {
         let site = Self::new(database, "ezdfsfile");
         site.home.ok(["schema", "install"]);
         site

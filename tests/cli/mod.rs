@@ -1,5 +1,7 @@
 //! The command line, end to end, on the real binary.
 
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+mod cluster;
 mod conditions;
 mod configuration;
 #[cfg(all(feature = "mysql", feature = "postgres"))]

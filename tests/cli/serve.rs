@@ -13,7 +13,7 @@ use super::{Home, Ran, wait_for};
 pub(crate) struct Serving {
     child: Child,
     pub(crate) assets: SocketAddr,
-    admin: SocketAddr,
+    pub(crate) admin: SocketAddr,
 }
 
 impl Serving {

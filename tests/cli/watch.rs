@@ -10,13 +10,13 @@ use serde_json::Value;
 
 use super::{Home, Ran};
 
-struct Watching {
+pub(super) struct Watching {
     child: Child,
     lines: Receiver<String>,
 }
 
 impl Watching {
-    fn start(home: &Home, args: &[&str]) -> Self {
+    pub(super) fn start(home: &Home, args: &[&str]) -> Self {
         let mut child = home.start([&["watch"], args].concat());
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (tell, lines) = channel();
@@ -30,33 +30,33 @@ impl Watching {
         Self { child, lines }
     }
 
-    fn next(&self) -> Value {
+    pub(super) fn next(&self) -> Value {
         let line = self.lines.recv_timeout(Duration::from_secs(20)).unwrap();
         serde_json::from_str(&line).unwrap()
     }
 
-    fn nothing(&self) {
+    pub(super) fn nothing(&self) {
         let line = self.lines.recv_timeout(Duration::from_millis(400));
         assert!(line.is_err(), "{line:?}");
     }
 
-    fn end(self, signal: Signal) -> Ran {
+    pub(super) fn end(self, signal: Signal) -> Ran {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
         Ran::of(self.child.wait_with_output().unwrap())
     }
 }
 
 /// What a line says, without number, origin and time.
-fn what(line: &Value) -> (String, String) {
+pub(super) fn what(line: &Value) -> (String, String) {
     (line["op"].as_str().unwrap().to_owned(), line["path"].as_str().unwrap().to_owned())
 }
 
-fn pair(op: &str, path: &str) -> (String, String) {
+pub(super) fn pair(op: &str, path: &str) -> (String, String) {
     (op.to_owned(), path.to_owned())
 }
 
 /// What has happened up to now, and the number of the last change.
-fn so_far(home: &Home, args: &[&str], count: usize) -> (Vec<Value>, u64) {
+pub(super) fn so_far(home: &Home, args: &[&str], count: usize) -> (Vec<Value>, u64) {
     let watching = Watching::start(home, args);
     let lines: Vec<Value> = (0..count).map(|_| watching.next()).collect();
     watching.nothing();

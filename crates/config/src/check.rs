@@ -1,4 +1,4 @@
-//! What the file alone cannot tell: whether secrets are there, and whether this build can open the
+//! What the file alone cannot tell: whether secrets and certificates are there, and whether this build can open the
 //! handlers.
 
 use crate::load::Loaded;
@@ -22,6 +22,11 @@ pub fn check(loaded: &Loaded) -> Vec<Problem> {
         }
         if let Some(Err(e)) = sql.password.as_ref().map(|secret| secret.resolve(&loaded.env)) {
             let key = format!("metadata_handlers.{name}.password");
+            problems.push(loaded.problem(&key, e.to_string(), "then check again"));
+        }
+        #[cfg(any(feature = "mysql", feature = "postgres"))]
+        if let Some(Err(e)) = sql.tls_ca.as_deref().map(crate::authorities::read) {
+            let key = format!("metadata_handlers.{name}.tls_ca");
             problems.push(loaded.problem(&key, e.to_string(), "then check again"));
         }
     }

@@ -15,12 +15,15 @@
 //! | [`check`] | what only shows outside the file: secrets, and what this build cannot open |
 //! | [`parts`] | opening the handlers |
 //! | `server` | how a database server is opened |
+//! | `authorities` | which certificates are trusted then |
 //! | [`secret`] | [`Secret`]: a literal, `{ env = … }` or `{ file = … }` |
 //! | [`duration`], [`mode`], [`url_prefix`], [`location`], [`server_url`] | values with a grammar of their own |
 //!
 //! `tree` is the file with the line of every value, `reader` takes keys out of it and reports what
 //! is left over, `read` does so for every section, `validate` compares sections.
 
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod authorities;
 pub mod check;
 pub mod duration;
 pub mod env;

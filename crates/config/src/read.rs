@@ -113,7 +113,7 @@ fn store_settings(
             .unwrap_or(d.io_timeout),
         rename_dir_max: s.get(r, "rename_dir_max", integer(1, 100_000)).unwrap_or(d.rename_dir_max),
         trash: s.get(r, "trash", duration::between(Duration::ZERO, 3650 * DAY)).unwrap_or(d.trash),
-        default_root: s.get(r, "default_root", absolute),
+        default_root: s.get(r, "default_root", absolute("directory")),
     };
     s.finish(r);
     store
@@ -148,15 +148,19 @@ fn chosen(
     chosen
 }
 
-fn absolute(node: Node) -> Result<PathBuf, Refusal> {
-    let path = PathBuf::from(text(node)?);
-    let plain = path
-        .components()
-        .all(|c| matches!(c, std::path::Component::RootDir | std::path::Component::Normal(_)));
-    if path.is_absolute() && plain {
-        Ok(path)
-    } else {
-        Err(Refusal::new("not an absolute directory", "write it from / on, without `..`"))
+/// A path from the root on; `what` is there.
+fn absolute(what: &'static str) -> impl FnOnce(Node) -> Result<PathBuf, Refusal> {
+    move |node| {
+        let path = PathBuf::from(text(node)?);
+        let plain = path
+            .components()
+            .all(|c| matches!(c, std::path::Component::RootDir | std::path::Component::Normal(_)));
+        if path.is_absolute() && plain {
+            Ok(path)
+        } else {
+            let message = format!("not an absolute {what}");
+            Err(Refusal::new(message, "write it from / on, without `..`"))
+        }
     }
 }
 
@@ -166,7 +170,7 @@ fn metadata_handler(mut s: Section, data_dir: &Path, r: &mut Reader) -> Option<M
     let handler = if let Some(node) = objects {
         let key = s.key("objects");
         r.origins.insert(key.clone(), node.origin.clone());
-        for name in ["url", "password", "tls", "connections", "table", "name_prefix"] {
+        for name in ["url", "password", "tls", "tls_ca", "connections", "table", "name_prefix"] {
             s.forbid(r, name, "does nothing beside `objects`");
         }
         text(node)
@@ -183,12 +187,23 @@ fn metadata_handler(mut s: Section, data_dir: &Path, r: &mut Reader) -> Option<M
         let is_server = url.as_ref().is_some_and(|u| !matches!(u.database, Database::Sqlite(_)));
         if url.is_some() && !is_server {
             s.forbid(r, "password", "SQLite has no password");
-            for name in ["tls", "connections"] {
+            for name in ["tls", "tls_ca", "connections"] {
                 s.forbid(r, name, "only the handler of a database server has this key");
             }
         }
         let password = s.get(r, "password", secret);
         let tls = s.get(r, "tls", word(&TLS));
+        let tls_ca_key = s.key("tls_ca");
+        let tls_ca = s.get(r, "tls_ca", absolute("file"));
+        if is_server && tls_ca.is_some() && tls != Some(TlsMode::Verify) {
+            r.refuse(
+                &tls_ca_key,
+                Refusal::new(
+                    "certificates are checked with `tls = \"verify\"` only",
+                    "set that as well, or remove the key",
+                ),
+            );
+        }
         let connections = s.get(r, "connections", integer(2, 1000));
         if url.is_none() && !r.origins.contains_key(&url_key) {
             r.refuse(
@@ -204,6 +219,7 @@ fn metadata_handler(mut s: Section, data_dir: &Path, r: &mut Reader) -> Option<M
                 url,
                 password,
                 tls: is_server.then(|| tls.unwrap_or_default()),
+                tls_ca,
                 connections: is_server.then(|| connections.unwrap_or(SqlHandler::CONNECTIONS)),
                 table,
                 name_prefix,

@@ -1,11 +1,13 @@
 //! How the database server of a handler is opened.
 
 use std::fs;
+use std::path::Path;
 
 use ezdfs_core::{NamePrefix, Result};
 use ezdfs_metadata::ServerOptions;
 use ezdfs_metadata::server::{Host, Password, TimeSource, Tls};
 
+use crate::authorities;
 use crate::load::Loaded;
 use crate::server_url::ServerUrl;
 use crate::settings::{SqlHandler, TlsMode};
@@ -13,7 +15,7 @@ use crate::settings::{SqlHandler, TlsMode};
 /// What opens the database of a handler. Opens nothing itself.
 ///
 /// # Errors
-/// [`ezdfs_core::ErrorKind::Config`] when the password is not where the settings say.
+/// [`ezdfs_core::ErrorKind::Config`] when password or certificates are not where the settings say.
 pub fn server_options(
     loaded: &Loaded,
     name: &str,
@@ -23,6 +25,10 @@ pub fn server_options(
     let password = handler.password.as_ref().map(|secret| secret.resolve(&loaded.env)).transpose();
     let password =
         password.map_err(|e| loaded.at(&format!("metadata_handlers.{name}.password"), e))?;
+    let read = |path: &Path| {
+        authorities::read(path)
+            .map_err(|e| loaded.at(&format!("metadata_handlers.{name}.tls_ca"), e))
+    };
     let hosts = url.hosts.iter().map(|host| Host { name: host.name.clone(), port: host.port });
     Ok(ServerOptions {
         hosts: hosts.collect(),
@@ -32,7 +38,7 @@ pub fn server_options(
         tls: match handler.tls.unwrap_or_default() {
             TlsMode::Off => Tls::Off,
             TlsMode::Prefer => Tls::Prefer,
-            TlsMode::Verify => Tls::Verify,
+            TlsMode::Verify => Tls::Verify(handler.tls_ca.as_deref().map(read).transpose()?),
         },
         table: handler.table.clone(),
         prefix: NamePrefix::new(&handler.name_prefix),

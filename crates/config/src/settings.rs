@@ -132,6 +132,9 @@ pub struct SqlHandler {
     /// Whether connections are encrypted; servers only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsMode>,
+    /// Certificates of authorities of one's own; with [`TlsMode::Verify`] only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_ca: Option<PathBuf>,
     /// Most connections of one process; servers only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connections: Option<u32>,
@@ -159,7 +162,8 @@ pub enum TlsMode {
     /// If the server can; its certificate is not checked.
     #[default]
     Prefer,
-    /// Always, with a certificate that a known authority has signed for that host.
+    /// Always, with a certificate for that host that a public authority has signed, or one of
+    /// `tls_ca`.
     Verify,
 }
 

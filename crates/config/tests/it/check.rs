@@ -23,12 +23,16 @@ fn handlers_that_this_build_cannot_open_and_missing_secrets() {
                 "metadata_handlers.main.password",
                 "environment variable DFS_DB_PASSWORD is not set; set it, or use { file = … }"
             ),
+            (
+                "metadata_handlers.main.tls_ca",
+                "certificate file /etc/ezdfs/no/db-ca.pem cannot be read; check path and permissions"
+            ),
             ("binarydata_handlers.aws_s3.url", "this build has no s3 handler yet"),
         ]
     );
     assert_eq!(problems[0].place, Place::File { path: site.file(), line: 14 });
     let site = site.env(&[("DFS_DB_PASSWORD", "x")]);
-    assert_eq!(check(&site.load().unwrap()).len(), 1);
+    assert_eq!(check(&site.load().unwrap()).len(), 2);
 }
 
 #[test]

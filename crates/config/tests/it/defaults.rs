@@ -72,6 +72,7 @@ fn every_key_is_read() {
     let Database::Mysql(server) = &main.url.database else { panic!("{main:?}") };
     assert_eq!((&*server.user, &*server.database), ("dfs", "ezdfs"));
     assert_eq!((main.tls, main.connections), (Some(TlsMode::Verify), Some(4)));
+    assert_eq!(main.tls_ca, Some("/etc/ezdfs/no/db-ca.pem".into()));
     assert_eq!((&*main.table, &*main.name_prefix), ("ibexa_dfs_file", "var/storage"));
     assert_eq!(main.password.as_ref().unwrap().to_string(), "{ env = \"DFS_DB_PASSWORD\" }");
     let objects = s.metadata_handlers.get("aws_s3").unwrap();

@@ -133,6 +133,36 @@ async fn a_password_that_is_not_there_is_told_by_its_key() {
     }
 }
 
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+#[tokio::test]
+async fn certificates_that_are_no_use_are_told_by_their_key() {
+    let memory = Site::new("binarydata_handlers.nfs.url = 'memory:'").load().unwrap();
+    let memory = open_binary(&memory, "nfs").await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let ca = dir.path().join("ca.pem");
+    for scheme in ["mysql", "postgres"] {
+        let site = Site::new(&format!(
+            "[metadata_handlers.dfs]\nurl = '{scheme}://u@127.0.0.1:{}/x'\ntls = 'verify'\ntls_ca = '{}'\n\
+             [binarydata_handlers.nfs]\nurl = 'memory:'",
+            dead_port(),
+            ca.display()
+        ));
+        let loaded = site.load().unwrap();
+        let _ = std::fs::remove_file(&ca);
+        for (content, text) in [(None, "cannot be read"), (Some("x"), "holds no certificate")] {
+            if let Some(content) = content {
+                std::fs::write(&ca, content).unwrap();
+            }
+            let error = open_metadata(&loaded, "dfs", ("nfs", &memory), &clock()).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+            let place = format!("{}:4: `metadata_handlers.dfs.tls_ca`: ", site.file().display());
+            for text in [&place, text, &*ca.display().to_string()] {
+                assert!(error.to_string().contains(text), "{error}");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_cannot_be_opened_names_key_line_and_fix() {
     let site = Site::new(FULL);

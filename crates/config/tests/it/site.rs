@@ -71,6 +71,7 @@ default_root = "/srv/site/var/site/storage"
 url = "mysql://dfs@db1:3306/ezdfs"
 password = { env = "DFS_DB_PASSWORD" }
 tls = "verify"
+tls_ca = "/etc/ezdfs/no/db-ca.pem"
 connections = 4
 table = "ibexa_dfs_file"
 name_prefix = "var/storage"

@@ -55,6 +55,16 @@ impl Names {
         Ok(Self { name, hash, is_slash_in_order: is_slash_in_order != 0 })
     }
 
+    /// Longest character of the names, in bytes of UTF-8. What other character sets lack is told by the
+    /// server when a row is written.
+    pub(super) fn bytes_of_character(&self) -> usize {
+        match self.name.charset.as_str() {
+            "ascii" => 1,
+            "utf8mb3" | "utf8" => 3,
+            _ => 4,
+        }
+    }
+
     /// The bytes of a name column as UTF-8, without case folding, accents and padding.
     pub(super) fn bytes(&self, column: &str) -> String {
         match self.name.charset.as_str() {

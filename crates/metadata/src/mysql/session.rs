@@ -33,11 +33,12 @@ pub(super) async fn connect(
         .port(host.port.unwrap_or(Mysql::PORT))
         .username(&options.user)
         .database(&options.database)
-        .ssl_mode(match options.tls {
+        .ssl_mode(match &options.tls {
             Tls::Off => MySqlSslMode::Disabled,
             Tls::Prefer => MySqlSslMode::Preferred,
-            Tls::Verify => MySqlSslMode::VerifyIdentity,
+            Tls::Verify(_) => MySqlSslMode::VerifyIdentity,
         })
+        .ssl_ca_from_pem(options.tls.authorities())
         .charset("utf8mb4")
         .timezone("+00:00".to_owned())
         // The whole of `sql_mode` is set below.

@@ -4,6 +4,7 @@
 //! so wait for rows that others have locked, in another order than everybody else.
 
 use super::names::{NODE_BY_BASE, Names};
+use crate::server::limits::NameLimits;
 use crate::server::sql::Sql;
 use crate::server::statement::Statement;
 
@@ -88,6 +89,7 @@ pub(super) fn sql(table: &str, names: &Names) -> Sql {
     let by_path = "FORCE INDEX (ezdfs_node_path)";
     let by_token = "FORCE INDEX (ezdfs_pending_token)";
     Sql {
+        names: NameLimits { bytes: None, of_character: names.bytes_of_character() },
         record: s(format!(
             "SELECT {BASE}, {NODE} FROM (SELECT 1 AS one) k LEFT JOIN {t} b ON {base} \
              LEFT JOIN ezdfs_node n ON n.path_hash = ?1",

@@ -89,11 +89,12 @@ impl Dialect for Postgres {
             .username(&options.user)
             .database(&options.database)
             .application_name("ezdfs")
-            .ssl_mode(match options.tls {
+            .ssl_mode(match &options.tls {
                 Tls::Off => PgSslMode::Disable,
                 Tls::Prefer => PgSslMode::Prefer,
-                Tls::Verify => PgSslMode::VerifyFull,
+                Tls::Verify(_) => PgSslMode::VerifyFull,
             })
+            .ssl_root_cert_from_pem(options.tls.authorities())
             .disable_statement_logging();
         if let Some(password) = &options.password {
             connect = connect.password(password.reveal());
@@ -115,7 +116,12 @@ impl Dialect for Postgres {
     }
 
     async fn is_writable(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
-        let row = sqlx::query("SELECT NOT pg_is_in_recovery()").fetch_one(conn).await?;
+        // Also a server that is up, but told to take no writes.
+        let row = sqlx::query(
+            "SELECT NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off'",
+        )
+        .fetch_one(conn)
+        .await?;
         row.try_get(0)
     }
 

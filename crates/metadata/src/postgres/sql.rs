@@ -4,8 +4,12 @@
 //! has the collation of the database; where that is not bytewise nothing that compares bytes can
 //! use it, so whatever must be fast goes by hashes and by our own tables.
 
+use crate::server::limits::NameLimits;
 use crate::server::sql::Sql;
 use crate::server::statement::Statement;
+
+/// Bytes of a name that always fit into the base table's indexes, one of which has `expired` too.
+const NAME_BYTES: usize = 2_600;
 
 /// Columns of base row `b`. `CASE`, because a NULL in `expired` hides a row from PHP.
 const BASE: &str = "b.name, b.datatype, b.scope, b.size, b.mtime::bigint, \
@@ -110,6 +114,7 @@ pub(super) fn sql(table: &str, names: Names) -> Sql {
         ))
     };
     Sql {
+        names: NameLimits { bytes: Some(NAME_BYTES), of_character: 4 },
         record: s(format!(
             "SELECT {BASE}, {NODE} FROM (SELECT 1) k LEFT JOIN {t} b ON b.name_hash = ?1 \
              LEFT JOIN ezdfs_node n ON n.path_hash = ?1"

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use ezdfs_core::{Clock, NamePrefix};
 
+use super::tls::Tls;
+
 /// A host of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {
@@ -46,18 +48,6 @@ impl fmt::Debug for Password {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
     }
-}
-
-/// Whether the connection is encrypted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Tls {
-    /// Never.
-    Off,
-    /// If the server can; its certificate is not checked.
-    #[default]
-    Prefer,
-    /// Always, with a certificate that a known authority has signed for that host.
-    Verify,
 }
 
 /// Which time leases and expiry are measured with.

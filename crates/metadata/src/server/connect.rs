@@ -1,7 +1,7 @@
 //! Connections: a bounded pool over the hosts of a cluster.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use deadpool::Runtime;
@@ -19,14 +19,29 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct Live<C> {
     pub(crate) conn: C,
     pub(crate) is_dirty: bool,
+    /// Its host's place in the list.
+    host: usize,
+    /// The connector's epoch when it was made.
+    epoch: u64,
+}
+
+/// What a connection is good for after a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    Usable,
+    Gone,
+    /// Its host takes no writes any more, and there are others.
+    ReadOnly,
 }
 
 /// Makes connections.
 #[derive(Debug)]
 pub(crate) struct Connector<D> {
     options: Arc<ServerOptions>,
-    /// Where the last connection was made.
+    /// Where the next connection is tried first.
     current: AtomicUsize,
+    /// Counts hosts that were left: connections of an earlier epoch are not used again.
+    epoch: AtomicU64,
     dialect: std::marker::PhantomData<D>,
 }
 
@@ -36,14 +51,16 @@ impl<D: Dialect> managed::Manager for Connector<D> {
 
     async fn create(&self) -> Result<Self::Type, sqlx::Error> {
         let hosts = &self.options.hosts;
-        let first = self.current.load(Ordering::Relaxed);
+        // The epoch first: a host that is left meanwhile takes this connection with it.
+        let epoch = self.epoch.load(Ordering::SeqCst);
+        let first = self.current.load(Ordering::SeqCst);
         let mut failed = sqlx::Error::Configuration("no host is configured".into());
         for at in (0..hosts.len()).map(|n| (first + n) % hosts.len()) {
             let Some(host) = hosts.get(at) else { continue };
             match self.connect(host).await {
                 Ok(conn) => {
-                    self.current.store(at, Ordering::Relaxed);
-                    return Ok(Live { conn, is_dirty: false });
+                    self.current.store(at, Ordering::SeqCst);
+                    return Ok(Live { conn, is_dirty: false, host: at, epoch });
                 }
                 Err(e) => {
                     if hosts.len() > 1 {
@@ -63,6 +80,9 @@ impl<D: Dialect> managed::Manager for Connector<D> {
     ) -> managed::RecycleResult<sqlx::Error> {
         if live.is_dirty {
             return Err(RecycleError::message("a statement was interrupted"));
+        }
+        if live.epoch != self.epoch.load(Ordering::SeqCst) {
+            return Err(RecycleError::message("its host was left"));
         }
         Ok(())
     }
@@ -84,6 +104,20 @@ impl<D: Dialect> Connector<D> {
         }
         Ok(conn)
     }
+
+    /// Leaves the host of a connection. Whoever else has one there does not move on from the next.
+    fn leave(&self, live: &Live<D::Conn>) {
+        let left = live.epoch.wrapping_add(1);
+        let order = Ordering::SeqCst;
+        if self.epoch.compare_exchange(live.epoch, left, order, order).is_err() {
+            return;
+        }
+        let hosts = &self.options.hosts;
+        if let Some(host) = hosts.get(live.host) {
+            tracing::warn!(%host, "a database host takes no writes any more; the next one is tried");
+        }
+        self.current.store((live.host + 1) % hosts.len().max(1), order);
+    }
 }
 
 /// A connection out of the pool.
@@ -101,6 +135,7 @@ impl<D: Dialect> Connections<D> {
         let connector = Connector {
             options: Arc::clone(&options),
             current: AtomicUsize::new(0),
+            epoch: AtomicU64::new(0),
             dialect: std::marker::PhantomData,
         };
         let pool = Pool::builder(connector)
@@ -122,6 +157,15 @@ impl<D: Dialect> Connections<D> {
 
     pub(crate) async fn lend(&self) -> Result<Lent<D>> {
         self.pool.get().await.map_err(|e| match e {
+            PoolError::Backend(e) if is_refused_certificate(&e) => Error::new(
+                ErrorKind::Unavailable,
+                format!(
+                    "{} {}: cannot connect; the server's certificate is refused, check `tls` and `tls_ca`",
+                    D::KIND,
+                    self.options.place()
+                ),
+            )
+            .with_source(e),
             PoolError::Backend(e) => self.failed("connect", e),
             PoolError::Timeout(_) => Error::new(
                 ErrorKind::TimedOut,
@@ -135,6 +179,23 @@ impl<D: Dialect> Connections<D> {
             ),
             e => Error::new(ErrorKind::Internal, "the connection pool fails").with_source(e),
         })
+    }
+
+    /// What a connection is good for after a statement that failed.
+    pub(crate) fn state(&self, fault: Fault) -> State {
+        match fault {
+            Fault::Lost => State::Gone,
+            Fault::Other(ErrorKind::ReadOnly, _) if self.options.hosts.len() > 1 => State::ReadOnly,
+            _ => State::Usable,
+        }
+    }
+
+    /// Notes that before the connection is given back.
+    pub(crate) fn settle(&self, lent: &mut Lent<D>, state: State) {
+        lent.is_dirty = state != State::Usable;
+        if state == State::ReadOnly {
+            self.pool.manager().leave(lent);
+        }
     }
 
     /// What a failed statement means, with the place and what was being done.
@@ -161,4 +222,9 @@ impl<D: Dialect> Connections<D> {
             ),
         )
     }
+}
+
+/// rustls says so of a certificate, and of nothing else while a connection is made.
+fn is_refused_certificate(e: &sqlx::Error) -> bool {
+    matches!(e, sqlx::Error::Io(e) if e.kind() == std::io::ErrorKind::InvalidData)
 }

@@ -6,6 +6,7 @@
 //! | file | subject |
 //! |---|---|
 //! | `address` | where a server is, and how it is spoken to |
+//! | `tls` | encryption, and whom to believe |
 //! | `statement` | texts and parameters in one notation |
 //! | `sql` | which statements there are |
 //! | `bind` | values as parameters |
@@ -18,6 +19,7 @@
 //! | `read` | queries |
 //! | `feed` | materialiser, backfill, trim |
 //! | `scan` | what stands in for the feed's trigger |
+//! | `limits` | names that the base table cannot hold |
 //! | `installed` | whether the schema is there |
 //! | `schema` | installing, checking and removing it |
 //! | `findings` | what is amiss with it |
@@ -31,6 +33,7 @@ pub(crate) mod dialect;
 mod feed;
 mod findings;
 pub(crate) mod installed;
+pub(crate) mod limits;
 mod publish;
 mod read;
 mod scan;
@@ -38,6 +41,7 @@ pub(crate) mod schema;
 pub(crate) mod sql;
 pub(crate) mod statement;
 mod time;
+mod tls;
 mod transaction;
 mod write;
 
@@ -51,9 +55,10 @@ use ezdfs_core::{
     Token, Tombstone,
 };
 
-pub use address::{Host, Password, ServerOptions, TimeSource, Tls};
+pub use address::{Host, Password, ServerOptions, TimeSource};
 pub use findings::{Finding, Findings, Weight};
 pub use schema::{FeedChoice, FeedKind, InstallStep, Installed};
+pub use tls::{Authorities, Tls};
 
 use connect::Connections;
 use dialect::Dialect;

@@ -34,8 +34,7 @@ impl<D: Dialect> Server<D> {
     pub(super) async fn read_record(&self, path: &FilePath) -> Result<Record> {
         let name = self.options.prefix.name(path);
         let params = params![name.hash().to_hex()];
-        let found =
-            self.decoded("load a file", &self.sql.record, params, |row| decode::stored(row));
+        let found = self.decoded("load a file", &self.sql.record, params, decode::stored);
         let stored = found.await?.into_iter().next().unwrap_or_default();
         Ok(Record::new(name.as_str(), stored.base, stored.node))
     }

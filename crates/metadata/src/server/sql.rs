@@ -1,12 +1,16 @@
-//! The statements of a store, built once around the base table as it really is. Each dialect
+//! The statements of a store, built once around the base table as it really is, and what that table
+//! can hold. Each dialect
 //! writes them by hand; what each takes and answers is said here.
 
+use super::limits::NameLimits;
 use super::statement::Statement;
 
 /// Columns of base row and node row first, as [`crate::decode::stored`] reads them, unless said
 /// otherwise.
 #[derive(Debug, Clone)]
 pub(crate) struct Sql {
+    /// What the base table can hold.
+    pub(crate) names: NameLimits,
     // Reads.
     /// ?1 hash. One row in any case.
     pub(crate) record: Statement,

@@ -9,6 +9,7 @@ use ezdfs_core::{
     Progress, Result, Timestamp, Token,
 };
 
+use super::connect::State;
 use super::dialect::{Dialect, Fault};
 use super::statement::{Param, Statement, params};
 use super::transaction::Transaction;
@@ -18,7 +19,8 @@ use crate::decode;
 use crate::decode::Fields;
 use crate::rows::Rows as _;
 
-/// How often a transaction is run again when others were in the way, or its connection was gone.
+/// How often a transaction is run again when others were in the way, or its connection was gone or
+/// its host became read-only.
 const TRIES: u32 = 20;
 /// Longest pause before the first of these; doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(4);
@@ -99,6 +101,9 @@ impl<D: Dialect> Server<D> {
     /// Runs a transaction. It goes on when the caller goes away, so that no connection is left in
     /// the middle of one.
     pub(super) async fn write(self: &Arc<Self>, task: Task) -> Result<Answer> {
+        if let Task::Hold { intents, .. } = &task {
+            self.sql.names.check_all(&self.options.prefix, intents)?;
+        }
         let server = Arc::clone(self);
         let running = tokio::spawn(async move { server.run(&task).await });
         running.await.map_err(|e| {
@@ -135,22 +140,22 @@ impl<D: Dialect> Server<D> {
         lent.is_dirty = true;
         let attempt = self.attempt_on(&mut lent.conn, task, is_retry, now);
         match tokio::time::timeout(self.options.io_timeout, attempt).await {
-            Ok((attempt, is_clean)) => {
-                lent.is_dirty = !is_clean;
+            Ok((attempt, state)) => {
+                self.connections.settle(&mut lent, state);
                 attempt
             }
             Err(_) => Attempt::Ended(Err(self.connections.too_late("finish a transaction"))),
         }
     }
 
-    /// Also says whether the connection may be used again.
+    /// Also says what the connection is good for.
     async fn attempt_on(
         &self,
         conn: &mut D::Conn,
         task: &Task,
         is_retry: bool,
         now: Timestamp,
-    ) -> (Attempt, bool) {
+    ) -> (Attempt, State) {
         if let Some(done) = self.in_one_statement(conn, task, now).await {
             return done;
         }
@@ -163,25 +168,42 @@ impl<D: Dialect> Server<D> {
         match (answer, failed) {
             (Ok(answer), None) if answer.keeps() => match D::run(conn, "COMMIT").await {
                 Ok(()) => {
-                    let is_clean = self.touch(conn, touched, now).await;
-                    (Attempt::Ended(Ok(answer)), is_clean)
+                    let state = self.touch(conn, touched, now).await;
+                    (Attempt::Ended(Ok(answer)), state)
                 }
-                Err(e) => match D::fault(&e) {
-                    Fault::Again => (Attempt::Again(self.connections.failed("commit", e)), false),
-                    // Unknown whether it was committed.
-                    _ => (Attempt::Ended(Err(self.connections.failed("commit", e))), false),
-                },
+                Err(e) => {
+                    let fault = D::fault(&e);
+                    let e = self.connections.failed("commit", e);
+                    match (fault, self.connections.state(fault)) {
+                        (Fault::Again, _) => (Attempt::Again(e), State::Gone),
+                        // MySQL refuses the commit itself, and rolls back.
+                        (_, State::ReadOnly) => (Attempt::Again(e), State::ReadOnly),
+                        // Unknown whether it was committed.
+                        _ => (Attempt::Ended(Err(e)), State::Gone),
+                    }
+                }
             },
             (Err(e), Some(Fault::Again | Fault::Duplicate)) => {
-                let is_clean = D::run(conn, "ROLLBACK").await.is_ok();
-                (Attempt::Again(e), is_clean)
+                (Attempt::Again(e), Self::roll_back(conn).await)
             }
-            // Nothing was committed.
-            (Err(e), Some(Fault::Lost)) => (Attempt::Again(e), false),
-            (answer, _) => {
-                let is_clean = D::run(conn, "ROLLBACK").await.is_ok();
-                (Attempt::Ended(answer), is_clean)
+            (answer, failed) => {
+                let state = failed.map_or(State::Usable, |fault| self.connections.state(fault));
+                match (answer, state) {
+                    (answer, State::Usable) => {
+                        (Attempt::Ended(answer), Self::roll_back(conn).await)
+                    }
+                    // Nothing was committed.
+                    (Err(e), state) => (Attempt::Again(e), state),
+                    (answer, state) => (Attempt::Ended(answer), state),
+                }
             }
+        }
+    }
+
+    async fn roll_back(conn: &mut D::Conn) -> State {
+        match D::run(conn, "ROLLBACK").await {
+            Ok(()) => State::Usable,
+            Err(_) => State::Gone,
         }
     }
 
@@ -191,7 +213,7 @@ impl<D: Dialect> Server<D> {
         conn: &mut D::Conn,
         task: &Task,
         now: Timestamp,
-    ) -> Option<(Attempt, bool)> {
+    ) -> Option<(Attempt, State)> {
         match task {
             Task::Hold { intents, lease } if D::INSERT_PASSES_GATE => {
                 let [intent] = intents.as_slice() else { return None };
@@ -206,14 +228,16 @@ impl<D: Dialect> Server<D> {
                 let params = bind::intent(&self.options.prefix, &intent);
                 match D::execute(conn, &self.sql.add_intent, params).await {
                     Ok(0) => None,
-                    Ok(_) => Some((Attempt::Ended(Ok(Answer::Hold(Hold::Held))), true)),
+                    Ok(_) => Some((Attempt::Ended(Ok(Answer::Hold(Hold::Held))), State::Usable)),
                     Err(e) => Some(self.broken("take a path", e)),
                 }
             }
             Task::Apply(change) => match self.publish(conn, change, now).await {
                 Ok(false) => None,
-                Ok(true) => Some((Attempt::Ended(Ok(Answer::Done)), true)),
-                Err(e) if D::fault(&e) == Fault::Lost => Some(self.broken("publish", e)),
+                Ok(true) => Some((Attempt::Ended(Ok(Answer::Done)), State::Usable)),
+                Err(e) if self.connections.state(D::fault(&e)) != State::Usable => {
+                    Some(self.broken("publish", e))
+                }
                 // The longer way finds out what it was, and says so.
                 Err(e) => {
                     tracing::debug!(error = %e, "a publish takes the longer way");
@@ -225,30 +249,30 @@ impl<D: Dialect> Server<D> {
     }
 
     /// After a statement that stood alone.
-    fn broken(&self, what: &str, e: sqlx::Error) -> (Attempt, bool) {
-        match D::fault(&e) {
-            Fault::Again | Fault::Duplicate => {
-                (Attempt::Again(self.connections.failed(what, e)), true)
-            }
+    fn broken(&self, what: &str, e: sqlx::Error) -> (Attempt, State) {
+        let fault = D::fault(&e);
+        let e = self.connections.failed(what, e);
+        match (fault, self.connections.state(fault)) {
+            (Fault::Again | Fault::Duplicate, _) => (Attempt::Again(e), State::Usable),
+            (_, State::Usable) => (Attempt::Ended(Err(e)), State::Gone),
             // A connection that was idle for long is often gone. Each of these statements may be
             // run twice: a path that is ours is taken, a publish whose hold has ended is looked at.
-            Fault::Lost => (Attempt::Again(self.connections.failed(what, e)), false),
-            Fault::Other(..) => (Attempt::Ended(Err(self.connections.failed(what, e))), false),
+            (_, state) => (Attempt::Again(e), state),
         }
     }
 
     /// The mtime of directories is not part of any promise of a transaction, and not worth that
     /// everybody who writes into one waits for its row.
-    async fn touch(&self, conn: &mut D::Conn, dirs: Vec<String>, now: Timestamp) -> bool {
+    async fn touch(&self, conn: &mut D::Conn, dirs: Vec<String>, now: Timestamp) -> State {
         if dirs.is_empty() {
-            return true;
+            return State::Usable;
         }
         let params = params![dirs, now.nanos(), now.minus(change::TOUCH_EVERY).nanos()];
         match D::execute(conn, &self.sql.touch_dirs, params).await {
-            Ok(_) => true,
+            Ok(_) => State::Usable,
             Err(e) => {
                 tracing::debug!(error = %e, "the mtime of a directory stays behind");
-                D::fault(&e) != Fault::Lost
+                self.connections.state(D::fault(&e))
             }
         }
     }
@@ -274,7 +298,7 @@ impl<D: Dialect> Server<D> {
     }
 
     /// Rows of a query, or how many rows a statement changed. Runs again when others were in the
-    /// way or the connection was gone.
+    /// way, the connection was gone or its host became read-only.
     async fn alone(
         &self,
         what: &str,
@@ -304,14 +328,15 @@ impl<D: Dialect> Server<D> {
                 Ok(Err(e)) => e,
             };
             let fault = D::fault(&e);
-            lent.is_dirty = fault == Fault::Lost;
+            let state = self.connections.state(fault);
+            self.connections.settle(&mut lent, state);
             drop(lent);
-            let may_retry = matches!(fault, Fault::Lost | Fault::Again);
+            let may_retry = state != State::Usable || fault == Fault::Again;
             if !may_retry || tries == TRIES {
                 return Err(self.connections.failed(what, e));
             }
             tries += 1;
-            if fault == Fault::Again {
+            if fault != Fault::Lost {
                 tokio::time::sleep(OsEntropy.jitter(LONGEST_PAUSE)).await;
             }
         }

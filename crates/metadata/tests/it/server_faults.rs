@@ -1,7 +1,7 @@
 //! What a network does to a database server's clients.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ezdfs_core::{Change, ErrorKind, Guard, Hold, MetadataStore, Op, Work};
 use ezdfs_metadata::server::{Host, ServerOptions};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ezdfs_core::{FeedEvent, FeedOp, FeedReader, FeedStart, MetadataStore};
 use ezdfs_metadata::{mysql, postgres};
@@ -220,7 +220,7 @@ async fn change_rows(conn: &mut Foreign, writer: usize, rows: Range<usize>, end_
                 }
                 Err(e) => panic!("{e}"),
             }
-            if rows.start % 5 == 0 {
+            if rows.start.is_multiple_of(5) {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         }
