@@ -144,7 +144,10 @@ async fn of(store: &Store) -> Status {
         problems.push(format!("metadata handler `{}` fails: {e}", metadata.handler));
     }
     for what in &metadata.degraded {
-        problems.push(format!("metadata handler `{}` is {what}", metadata.handler));
+        problems.push(format!(
+            "metadata handler `{}` is {what}; see `ezdfs schema check`",
+            metadata.handler
+        ));
     }
     if let Some(e) = &binarydata.error {
         problems.push(format!("binarydata handler `{}` fails: {e}", binarydata.handler));

@@ -109,7 +109,9 @@ CREATE TABLE IF NOT EXISTS ezdfs_change (
     -- 1: the materialiser still has to look at it; NULL: nothing to do.
     todo      TINYINT,
     at        BIGINT NOT NULL,
-    KEY ezdfs_change_todo (todo, seq)
+    KEY ezdfs_change_todo (todo, seq),
+    -- The last change that one of us made to a row.
+    KEY ezdfs_change_row (name_hash, seq)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 -- One row per extended attribute.

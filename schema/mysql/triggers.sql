@@ -1,8 +1,9 @@
--- Feed triggers. Each appends rows to ezdfs_change and does nothing else. An error in one is
+-- Feed triggers. Each appends rows to ezdfs_change and does nothing else. An error of its INSERT is
 -- swallowed, because Ibexa turns any error of an INSERT into an unchecked UPDATE and reports
 -- success (ibexa-dfs.md §1.8); the scan that `ezdfs serve` makes now and then finds what was not
--- told. Times are counted in UTC, because NOW() has one hour of the year twice. Each statement ends
--- where its line is `//`.
+-- told. A deadlock is not swallowed: InnoDB has taken the whole transaction back, and PHP is told
+-- so; nothing of ours takes a lock that could cause one. Times are counted in UTC, because NOW()
+-- has one hour of the year twice. Each statement ends where its line is `//`.
 CREATE TRIGGER ezdfs_feed_insert AFTER INSERT ON `{table}` FOR EACH ROW
 BEGIN
     DECLARE CONTINUE HANDLER FOR SQLEXCEPTION BEGIN END;

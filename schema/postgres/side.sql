@@ -119,6 +119,9 @@ CREATE TABLE IF NOT EXISTS ezdfs_change (
 
 CREATE INDEX IF NOT EXISTS ezdfs_change_xact ON ezdfs_change (xact);
 CREATE INDEX IF NOT EXISTS ezdfs_change_todo ON ezdfs_change (seq) WHERE todo;
+-- The last change that one of us made to a row; PHP's changes cost nothing here.
+CREATE INDEX IF NOT EXISTS ezdfs_change_row ON ezdfs_change (name_hash, seq)
+    WHERE origin IS NOT NULL;
 
 -- One row per extended attribute.
 CREATE TABLE IF NOT EXISTS ezdfs_xattr (

@@ -22,11 +22,17 @@ impl<'a> Place<'a> {
     }
 }
 
+/// Longer than any name that a store with any prefix can have. A `text` column holds 64 KiB and more,
+/// and each slash in it would be a directory.
+const LONGEST: usize = 8_192;
+
 /// Whether a listing can ever show the name: each segment follows rules K. Others get no entry:
 /// `/a` would take the place of `a`.
 pub(crate) fn is_listable(name: &str) -> bool {
-    name.split('/')
-        .all(|s| matches!(FilePath::from_bytes(s.as_bytes()), Ok(_) | Err(PathError::Reserved)))
+    name.len() <= LONGEST
+        && name
+            .split('/')
+            .all(|s| matches!(FilePath::from_bytes(s.as_bytes()), Ok(_) | Err(PathError::Reserved)))
 }
 
 /// The names of the directories above, nearest first.

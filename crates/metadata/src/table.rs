@@ -32,6 +32,7 @@ pub(crate) fn check(table: &str) -> Result<()> {
 }
 
 /// What to say of a database that serves another base table.
+#[cfg(any(feature = "mysql", feature = "postgres"))]
 pub(crate) fn is_another(other: &str, table: &str) -> String {
     format!(
         "it serves the table `{other}`, not `{table}`: one database has one base table; set `table = \"{other}\"` or use another database"

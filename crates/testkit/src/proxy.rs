@@ -3,13 +3,13 @@
 // A proxy that fails ends the test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc)]
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -34,7 +34,13 @@ struct State {
 impl Proxy {
     /// Forwards to `host:port`.
     pub async fn start(host: &str, port: u16) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_on(Ipv4Addr::LOCALHOST, host, port).await
+    }
+
+    /// The same with another loopback address of its own: clients find it there, and the server
+    /// sees it come from there.
+    pub async fn start_on(own: Ipv4Addr, host: &str, port: u16) -> Self {
+        let listener = TcpListener::bind((own, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let target = format!("{host}:{port}");
         let state = Arc::new(State::default());
@@ -92,7 +98,8 @@ async fn forward(
     mut generation: watch::Receiver<u64>,
 ) {
     generation.mark_unchanged();
-    let Ok(server) = TcpStream::connect(target).await else { return };
+    let own = client.local_addr().unwrap().ip();
+    let Ok(server) = connect(own, &target).await else { return };
     client.set_nodelay(true).unwrap();
     server.set_nodelay(true).unwrap();
     let (from_client, to_client) = client.into_split();
@@ -102,6 +109,17 @@ async fn forward(
         () = pump(from_server, to_client, &state, false) => {}
         _ = generation.changed() => {}
     }
+}
+
+async fn connect(own: IpAddr, target: &str) -> std::io::Result<TcpStream> {
+    if own == Ipv4Addr::LOCALHOST {
+        return TcpStream::connect(target).await;
+    }
+    let target = lookup_host(target).await?.find(SocketAddr::is_ipv4);
+    let target = target.ok_or(std::io::ErrorKind::AddrNotAvailable)?;
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::new(own, 0))?;
+    socket.connect(target).await
 }
 
 async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, state: &State, is_client: bool) {

@@ -9,7 +9,11 @@ use super::super::watch::{Watching, pair, so_far, what};
 use super::super::{Ran, json_lines};
 use super::*;
 
-on_both!(watch_tells_each_change_once, without_triggers_a_scan_finds_what_php_did);
+on_both! {
+    watch_that_goes_back_misses_no_slow_transaction,
+    watch_tells_each_change_once,
+    without_triggers_a_scan_finds_what_php_did,
+}
 
 /// Transactions of each program, and changes of each of them.
 const ROUNDS: usize = 5;
@@ -53,14 +57,14 @@ fn watch_tells_each_change_once(database: TestDatabase) {
                     program.run(&sql).await;
                     // The last one takes everything back.
                     if n < 3 {
-                        expected.push((told, false));
+                        expected.push((told, None));
                     }
                 }
             }
         });
         let path = format!("images/own/{round}");
-        home.put(&path, "own");
-        expected.push((pair("insert", &path), true));
+        let pid = put(home, &path);
+        expected.push((pair("insert", &path), Some(pid)));
         runtime.block_on(async {
             // Never in the order in which they began.
             for n in (0..3).rev() {
@@ -69,8 +73,8 @@ fn watch_tells_each_change_once(database: TestDatabase) {
             programs[3].run("ROLLBACK").await;
         });
     }
-    home.put("images/1/0-9", "mine now");
-    expected.push((pair("update", "images/1/0-9"), true));
+    let pid = put(home, "images/1/0-9");
+    expected.push((pair("update", "images/1/0-9"), Some(pid)));
     assert_eq!(expected.len(), 3 * ROUNDS * CHANGES + ROUNDS + 1);
 
     let lines: Vec<Value> = expected.iter().map(|_| watching.next()).collect();
@@ -101,25 +105,33 @@ fn numbers(lines: &[Value]) -> Vec<u64> {
     lines.iter().map(|line| line["seq"].as_u64().unwrap()).collect()
 }
 
-/// What was done to which path, and whether by ezdfs.
-type Told = ((String, String), bool);
+/// Stores something; the id of the process.
+fn put(home: &Home, path: &str) -> u32 {
+    let child = home.start(["put", "-", path]);
+    let pid = child.id();
+    let ran = Ran::of(child.wait_with_output().unwrap());
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{ran:?}");
+    pid
+}
+
+/// What was done to which path, and by which process of ezdfs.
+type Told = ((String, String), Option<u32>);
 
 fn of_line(line: &Value) -> Told {
-    let is_own = match &line["origin"] {
-        Value::Null => false,
-        origin => {
-            assert!(origin.as_str().unwrap().contains("pid"), "{line}");
-            true
-        }
-    };
-    (what(line), is_own)
+    let pid = line["origin"].as_str().map(|origin| {
+        let (host, pid) = origin.rsplit_once(':').unwrap();
+        assert_ne!(host, "", "{line}");
+        pid.parse().unwrap()
+    });
+    assert!(pid.is_some() || line["origin"].is_null(), "{line}");
+    (what(line), pid)
 }
 
 /// What was done to each path, in its order.
-fn by_path(told: impl Iterator<Item = Told>) -> BTreeMap<String, Vec<(String, bool)>> {
-    let mut paths: BTreeMap<String, Vec<(String, bool)>> = BTreeMap::new();
-    for ((op, path), is_own) in told {
-        paths.entry(path).or_default().push((op, is_own));
+fn by_path(told: impl Iterator<Item = Told>) -> BTreeMap<String, Vec<(String, Option<u32>)>> {
+    let mut paths: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for ((op, path), pid) in told {
+        paths.entry(path).or_default().push((op, pid));
     }
     paths
 }
@@ -134,7 +146,9 @@ fn without_triggers_a_scan_finds_what_php_did(database: TestDatabase) {
     assert_eq!(ran.code, 0, "{ran:?}");
     let php = Php::of(&site);
     let list = || Ran::of(home.command(["ls", "-R", "--files-only"]).output().unwrap()).out;
-    home.put("images/own.txt", "own");
+    home.write("own", "own");
+    // It warns that it is degraded.
+    assert_eq!(home.run(["put", "own", "images/own.txt"]).code, 0);
     assert_eq!(list(), "images/own.txt\n");
     for (id, is_there, listed) in [
         ("images/1/php.txt", true, "images/1/php.txt\nimages/own.txt\n"),
@@ -155,7 +169,7 @@ fn without_triggers_a_scan_finds_what_php_did(database: TestDatabase) {
     let ran = home.run(["status"]);
     assert_eq!(ran.code, 4, "{ran:?}");
     let problem = ran.out.lines().find(|line| line.starts_with("PROBLEM: ")).unwrap();
-    assert!(problem.contains("degraded") && problem.contains("ezdfs schema"), "{problem}");
+    assert!(problem.contains("degraded") && problem.contains("ezdfs schema check"), "{problem}");
     // Nothing is answered from memory.
     let node = Serving::start(home);
     for _ in 0..5 {
@@ -175,4 +189,29 @@ fn without_triggers_a_scan_finds_what_php_did(database: TestDatabase) {
     // At once.
     let expected = "images/2/missed.txt\nimages/2/told.txt\nimages/own.txt\n";
     assert_eq!(home.ok(["ls", "-R", "--files-only"]), expected);
+}
+
+/// A change has its number before its transaction ends: a higher one may be told first.
+fn watch_that_goes_back_misses_no_slow_transaction(database: TestDatabase) {
+    let site = Site::installed(database);
+    let (home, runtime) = (&site.home, runtime());
+    let slow = runtime.block_on(Session::open(&site.database));
+    let fast = runtime.block_on(Session::open(&site.database));
+    let run = |session: &Session, at| runtime.block_on(session.run(&change(0, 0, at).0));
+    let told = |at| change(0, 0, at).1;
+    run(&fast, 0);
+    runtime.block_on(slow.run("BEGIN"));
+    run(&slow, 1);
+    run(&fast, 2);
+    let watching = Watching::start(home, &["--since", "0"]);
+    let first = watching.next();
+    assert_eq!((what(&first), what(&watching.next())), (told(0), told(2)));
+    watching.nothing();
+    runtime.block_on(slow.run("COMMIT"));
+    // Who goes on watching hears of it.
+    assert_eq!(what(&watching.next()), told(1));
+    watching.end(Signal::TERM);
+    let since = first["seq"].to_string();
+    let (lines, _) = so_far(home, &["--since", &since], 2);
+    assert_eq!(lines.iter().map(what).collect::<Vec<_>>(), [told(1), told(2)]);
 }

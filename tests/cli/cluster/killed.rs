@@ -3,7 +3,10 @@
 use super::super::json_lines;
 use super::*;
 
-on_both!(a_put_killed_between_bytes_and_row_is_finished, puts_killed_anywhere_leave_old_or_new);
+on_both! {
+    a_put_killed_between_bytes_and_row_is_finished,
+    puts_killed_anywhere_leave_old_or_new,
+}
 
 /// Ends what waits for a lock in this database.
 fn end_waiting(site: &Site) {

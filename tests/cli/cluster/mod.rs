@@ -3,11 +3,13 @@
 //! | file | subject |
 //! |---|---|
 //! | `serving` | what servers show of what others do, with the database and without |
+//! | `restart` | a database server that is killed and comes back |
 //! | `following` | the change feed, with triggers and without |
 //! | `killed` | publishers that die in the middle |
 
 mod following;
 mod killed;
+mod restart;
 mod serving;
 
 use std::io::{Read as _, Write as _};

@@ -25,7 +25,7 @@ fn handlers_that_this_build_cannot_open_and_missing_secrets() {
             ),
             (
                 "metadata_handlers.main.tls_ca",
-                "certificate file /etc/ezdfs/no/db-ca.pem cannot be read; check path and permissions"
+                "certificate file /etc/ezdfs/no/db-ca.pem cannot be read; check path and permissions: No such file or directory (os error 2)"
             ),
             ("binarydata_handlers.aws_s3.url", "this build has no s3 handler yet"),
         ]

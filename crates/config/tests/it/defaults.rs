@@ -103,7 +103,7 @@ fn every_key_is_read() {
     assert_eq!(s.admin.listen.to_string(), "[::1]:9090");
 
     assert_eq!(loaded.origin("store.metadata"), Origin::File(3));
-    assert_eq!(loaded.origin("serve.cache_policy[1].match"), Origin::File(46));
+    assert_eq!(loaded.origin("serve.cache_policy[1].match"), Origin::File(47));
     assert_eq!(loaded.origin("store.nothing"), Origin::Default);
 }
 

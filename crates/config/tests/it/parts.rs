@@ -153,7 +153,8 @@ async fn certificates_that_are_no_use_are_told_by_their_key() {
             if let Some(content) = content {
                 std::fs::write(&ca, content).unwrap();
             }
-            let error = open_metadata(&loaded, "dfs", ("nfs", &memory), &clock()).await.unwrap_err();
+            let error =
+                open_metadata(&loaded, "dfs", ("nfs", &memory), &clock()).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Config, "{error}");
             let place = format!("{}:4: `metadata_handlers.dfs.tls_ca`: ", site.file().display());
             for text in [&place, text, &*ca.display().to_string()] {
@@ -178,7 +179,7 @@ async fn what_cannot_be_opened_names_key_line_and_fix() {
         (
             open_binary(&loaded, "aws_s3").await.unwrap_err(),
             format!(
-                "{}:30: `binarydata_handlers.aws_s3.url`: this build has no s3 handler yet; use",
+                "{}:31: `binarydata_handlers.aws_s3.url`: this build has no s3 handler yet; use",
                 file.display()
             ),
         ),

@@ -36,7 +36,7 @@ const NAME_PREFIX: i64 = 191;
 const HASH: i64 = 32;
 
 /// Keys of the side tables, under whatever name they are there.
-const KEYS: [(&str, &str, bool); 17] = [
+const KEYS: [(&str, &str, bool); 18] = [
     ("ezdfs_node", "parent_hash,basename", true),
     ("ezdfs_node", "path_hash", true),
     ("ezdfs_node", "ino", false),
@@ -52,6 +52,7 @@ const KEYS: [(&str, &str, bool); 17] = [
     ("ezdfs_lease", "node", false),
     ("ezdfs_change", "seq", true),
     ("ezdfs_change", "todo,seq", false),
+    ("ezdfs_change", "name_hash,seq", false),
     ("ezdfs_xattr", "path_hash,name", true),
     ("ezdfs_meta", "key", true),
 ];

@@ -34,15 +34,24 @@ const WHAT: &str = "read the change feed";
 /// A change: 1, number, time, NULL, operation, name, origin.
 const CHANGE: &str = "SELECT 1, seq, at, NULL, op, name, origin FROM ezdfs_change";
 
-/// What the log says of itself: 0, heartbeat, highest number trimmed, highest number, NULL.
+/// What the log says of itself: 0, heartbeat, highest number trimmed, highest number, what feeds it.
 const LOG: &str = "SELECT 0, \
      (SELECT CAST(`value` AS SIGNED) FROM ezdfs_meta WHERE `key` = 'heartbeat'), \
      (SELECT CAST(`value` AS SIGNED) FROM ezdfs_meta WHERE `key` = 'trimmed'), \
-     (SELECT MAX(seq) FROM ezdfs_change), NULL, NULL, NULL";
+     (SELECT MAX(seq) FROM ezdfs_change), \
+     (SELECT `value` FROM ezdfs_meta WHERE `key` = 'feed'), NULL, NULL";
 
 /// ?1 up to which number, ?2 limit. Number, time, present time; highest number first.
 const BACK: &str = "SELECT seq, at, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000 \
      FROM ezdfs_change WHERE seq <= ?1 ORDER BY seq DESC LIMIT ?2";
+
+/// ?1 base table.
+const TRIGGERS: &str = "SELECT COUNT(*) FROM information_schema.TRIGGERS \
+     WHERE EVENT_OBJECT_SCHEMA = DATABASE() AND EVENT_OBJECT_TABLE = ?1 \
+     AND TRIGGER_NAME LIKE 'ezdfs|_feed|_%' ESCAPE '|'";
+
+/// How often the triggers are looked for: it is no cheap question.
+const LOOK_AT_TRIGGERS: Duration = Duration::from_secs(10);
 
 /// ?1 and ?2 ends, ?3 limit. Highest number first.
 const BETWEEN: &str =
@@ -73,6 +82,7 @@ struct Answer {
     trimmed: i64,
     /// `None`: the log is empty.
     highest: Option<i64>,
+    is_fed: bool,
     events: Vec<FeedEvent>,
 }
 
@@ -86,6 +96,16 @@ pub(super) struct Reader {
     /// Highest number that was told, or given up.
     told: i64,
     holes: Holes,
+    triggers: Option<Triggers>,
+}
+
+/// A look at the triggers.
+#[derive(Debug)]
+struct Triggers {
+    at: Duration,
+    count: u64,
+    /// Most that were ever seen.
+    most: u64,
 }
 
 impl Reader {
@@ -93,7 +113,8 @@ impl Reader {
         let mut sizes = vec![0];
         sizes.extend((0..).map(|n| 1 << n).take_while(|n| *n <= ASK_FOR));
         let polls = sizes.into_iter().map(|n| (n, Statement::pieces(&poll(n)))).collect();
-        let mut reader = Self { server, polls, high: 0, told: 0, holes: Holes::default() };
+        let mut reader =
+            Self { server, polls, high: 0, told: 0, holes: Holes::default(), triggers: None };
         match start {
             FeedStart::Now => reader.begin().await?,
             FeedStart::After(seq) => {
@@ -164,6 +185,7 @@ impl Reader {
                     answer.heartbeat = number(1)?;
                     answer.trimmed = number(2)?.unwrap_or_default();
                     answer.highest = number(3)?;
+                    answer.is_fed = decode::text(row, 4)?.as_deref() == Some("trigger");
                 } else {
                     answer.events.push(event(row)?);
                 }
@@ -199,6 +221,22 @@ impl Reader {
         }
         let rows = Statement::pieces(&format!("{CHANGE} WHERE seq @in(?1) ORDER BY seq"));
         Ok(self.answer(&rows, params![found]).await?.events)
+    }
+
+    /// Whether the triggers are still there, as of a few seconds ago: tools that alter a table by
+    /// copying it leave them behind. A user without the privilege TRIGGER sees none; then nothing is
+    /// known, and `ezdfs schema check` is what finds out.
+    async fn has_triggers(&mut self, boot: Duration) -> Result<bool> {
+        let is_known = |seen: &Triggers| boot.saturating_sub(seen.at) < LOOK_AT_TRIGGERS;
+        if let Some(seen) = self.triggers.as_ref().filter(|seen| is_known(seen)) {
+            return Ok(seen.count >= seen.most);
+        }
+        let params = params![self.server.options.table.as_str()];
+        let rows = self.rows(&Statement::pieces(TRIGGERS), params).await?;
+        let [count] = self.server.numbers(WHAT, &rows)?;
+        let most = self.triggers.as_ref().map_or(count, |seen| seen.most.max(count));
+        self.triggers = Some(Triggers { at: boot, count, most });
+        Ok(count >= most)
     }
 
     /// The log was emptied: its numbers begin again.
@@ -284,7 +322,8 @@ impl FeedReader for Reader {
         // was never told.
         let lost = answer.trimmed > self.told;
         self.told = self.told.max(self.high).max(answer.trimmed);
-        let heartbeat = answer.heartbeat.filter(|_| !more && !self.server.is_degraded());
+        let is_fed = answer.is_fed && self.has_triggers(boot).await? && !self.server.is_degraded();
+        let heartbeat = answer.heartbeat.filter(|_| is_fed && !more);
         Ok(FeedPoll { events, more, lost, heartbeat: heartbeat.map(Timestamp::from_nanos) })
     }
 }

@@ -65,8 +65,10 @@ fn prepare(version: &str, io_timeout: Duration, origin: &str) -> String {
         // A long IN is to stay a look-up of each value.
         format!(
             "tx_isolation = 'READ-COMMITTED', max_statement_time = {}, \
+             idle_transaction_timeout = {}, \
              max_recursive_iterations = {DEPTH}, in_predicate_conversion_threshold = 0",
-            io_timeout.as_secs_f64()
+            io_timeout.as_secs_f64(),
+            io_timeout.as_secs().max(1)
         )
     } else {
         format!(
@@ -77,7 +79,8 @@ fn prepare(version: &str, io_timeout: Duration, origin: &str) -> String {
     };
     format!(
         "SET sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO', \
-         autocommit = 1, innodb_lock_wait_timeout = {}, max_sort_length = {SORTED}, {of_server}, \
+         autocommit = 1, innodb_lock_wait_timeout = {0}, lock_wait_timeout = {0}, \
+         max_sort_length = {SORTED}, {of_server}, \
          @ezdfs_origin = CONVERT(x'{origin}' USING utf8mb4)",
         LOCK_WAIT.as_secs()
     )

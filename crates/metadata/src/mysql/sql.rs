@@ -246,9 +246,10 @@ pub(super) fn sql(table: &str, names: &Names) -> Sql {
         gate_shared: s("SELECT 1 FROM ezdfs_meta WHERE `key` = 'gate' LOCK IN SHARE MODE"),
         gate_alone: s("SELECT 1 FROM ezdfs_meta WHERE `key` = 'gate' FOR UPDATE"),
 
+        // Whoever comes second waits: what is told is done when it goes on.
         todo: s("SELECT seq, op, COALESCE(name_hash, ''), COALESCE(name, '') \
              FROM ezdfs_change FORCE INDEX (ezdfs_change_todo) WHERE todo = 1 \
-             ORDER BY seq LIMIT ?1 FOR UPDATE SKIP LOCKED"),
+             ORDER BY seq LIMIT ?1 FOR UPDATE"),
         own_changes: s(
             "SELECT name_hash, MAX(seq) FROM ezdfs_change FORCE INDEX (PRIMARY) WHERE seq > ?1 \
              AND origin IS NOT NULL AND name_hash @in(?2) GROUP BY name_hash",

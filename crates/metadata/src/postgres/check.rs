@@ -23,7 +23,7 @@ const REINSTALL: &str = "run `ezdfs schema install`";
 const OLDEST: i64 = 130_000;
 
 /// Keys of the side tables, in whatever order and under whatever name they are there.
-const KEYS: [(&str, &str, bool); 17] = [
+const KEYS: [(&str, &str, bool); 18] = [
     ("ezdfs_node", "path_hash", true),
     ("ezdfs_node", "parent_hash,basename", true),
     ("ezdfs_node", "expires_at", false),
@@ -39,6 +39,7 @@ const KEYS: [(&str, &str, bool); 17] = [
     ("ezdfs_change", "seq", true),
     ("ezdfs_change", "xact", false),
     ("ezdfs_change", "seq", false),
+    ("ezdfs_change", "name_hash,seq", false),
     ("ezdfs_xattr", "path_hash,name", true),
     ("ezdfs_meta", "key", true),
 ];

@@ -16,16 +16,35 @@ use crate::server::Server;
 use crate::server::statement::{Statement, params};
 
 /// ?1 last snapshot, ?2 the snapshot that is being told, or NULL for the present one, ?3 above
-/// which number, ?4 limit. A row in any case: snapshot, heartbeat, trimmed, then the change.
+/// which number, ?4 limit, ?5 base table. A row in any case: snapshot, heartbeat, trimmed, then the
+/// change, then whether the trigger is there.
+///
+/// What the last snapshot did not show was begun later, or was under way then: both are found by the
+/// index on `xact`, however old the oldest transaction is. `{order}` says by which index: see
+/// [`by_xact`] and [`by_seq`].
 const POLL: &str = "SELECT s.snap::text, \
      (SELECT value::bigint FROM ezdfs_meta WHERE key = 'heartbeat'), \
      (SELECT value::bigint FROM ezdfs_meta WHERE key = 'trimmed'), \
-     c.seq, c.op, c.name, c.origin, c.at \
+     c.seq, c.op, c.name, c.origin, c.at, \
+     (EXISTS (SELECT 1 FROM ezdfs_meta WHERE key = 'feed' AND value = 'trigger') \
+       AND EXISTS (SELECT 1 FROM pg_trigger WHERE tgrelid = to_regclass(?5) \
+       AND tgname = 'ezdfs_feed' AND tgenabled <> 'D'))::int::bigint \
      FROM (SELECT coalesce(?2::pg_snapshot, pg_current_snapshot()) AS snap) s \
-     LEFT JOIN LATERAL (SELECT * FROM ezdfs_change c WHERE c.xact >= pg_snapshot_xmin(?1::pg_snapshot) \
-       AND NOT pg_visible_in_snapshot(c.xact, ?1::pg_snapshot) \
+     LEFT JOIN LATERAL (SELECT * FROM ezdfs_change c WHERE (c.xact >= pg_snapshot_xmax(?1::pg_snapshot) \
+       OR c.xact = ANY(ARRAY(SELECT pg_snapshot_xip(?1::pg_snapshot)))) \
        AND pg_visible_in_snapshot(c.xact, s.snap) AND c.seq > ?3 \
-       ORDER BY c.seq LIMIT ?4) c ON TRUE ORDER BY c.seq";
+       ORDER BY {order} LIMIT ?4) c ON TRUE ORDER BY c.seq";
+
+/// Of a snapshot that was begun: little is new in it, and `+ 0` keeps the index on `seq` out of it,
+/// which would be walked from its beginning.
+fn by_xact() -> Statement {
+    Statement::numbered(&POLL.replace("{order}", "c.seq + 0"))
+}
+
+/// Of the rest of a snapshot, or of all that there is: walks on from the number that was told last.
+fn by_seq() -> Statement {
+    Statement::numbered(&POLL.replace("{order}", "c.seq"))
+}
 
 /// The present snapshot, and the highest number that was ever given out in it.
 const NOW: &str = "SELECT pg_current_snapshot()::text, greatest( \
@@ -38,7 +57,8 @@ const NOTHING: &str = "1:1:";
 #[derive(Debug)]
 pub(super) struct Reader {
     server: Arc<Server<Postgres>>,
-    poll: Statement,
+    by_xact: Statement,
+    by_seq: Statement,
     /// All that was visible in it has been told.
     seen: String,
     /// The snapshot that is being told, when it did not fit into one poll, and the last number.
@@ -55,7 +75,8 @@ impl Reader {
     pub(super) async fn open(server: Arc<Server<Postgres>>, start: FeedStart) -> Result<Self> {
         let mut reader = Self {
             server,
-            poll: Statement::numbered(POLL),
+            by_xact: by_xact(),
+            by_seq: by_seq(),
             seen: NOTHING.to_owned(),
             telling: None,
             floor: 0,
@@ -99,14 +120,18 @@ fn event(row: &PgRow) -> Result<Option<FeedEvent>, sqlx::Error> {
 impl FeedReader for Reader {
     async fn poll(&mut self, limit: u32) -> Result<FeedPoll> {
         let limit = limit.max(1);
+        let is_rest = self.telling.is_some();
         let (snapshot, after) = match &self.telling {
             Some((snapshot, after)) => (Some(snapshot.clone()), *after),
             None => (None, self.floor),
         };
-        let params = params![self.seen.as_str(), snapshot, after, i64::from(limit)];
+        let table = format!("\"{}\"", self.server.options.table);
+        let params = params![self.seen.as_str(), snapshot, after, i64::from(limit), table];
         let what = "read the change feed";
         let failed = |e| self.server.connections.failed(what, e);
-        let rows = self.server.query(what, &self.poll, params).await?;
+        let is_walk = is_rest || self.seen == NOTHING;
+        let statement = if is_walk { &self.by_seq } else { &self.by_xact };
+        let rows = self.server.query(what, statement, params).await?;
         let Some(first) = rows.first() else { return Ok(FeedPoll::default()) };
         let snapshot = decode::text(first, 0).map_err(failed)?.unwrap_or_default();
         let heartbeat = decode::int(first, 1).map_err(failed)?;
@@ -128,8 +153,10 @@ impl FeedReader for Reader {
             self.telling = None;
             self.floor = 0;
         }
-        let heartbeat =
-            heartbeat.filter(|_| !more && !self.server.is_degraded()).map(Timestamp::from_nanos);
+        // A heartbeat that was written after the snapshot covers what the snapshot does not show.
+        let is_fed = decode::int(first, 8).map_err(failed)? == Some(1);
+        let covers = is_fed && !more && !is_rest && !self.server.is_degraded();
+        let heartbeat = heartbeat.filter(|_| covers).map(Timestamp::from_nanos);
         Ok(FeedPoll { events, more, lost, heartbeat })
     }
 }

@@ -253,8 +253,9 @@ pub(super) fn sql(table: &str, names: Names) -> Sql {
         gate_shared: s("LOCK TABLE ezdfs_pending IN ROW EXCLUSIVE MODE"),
         gate_alone: s("LOCK TABLE ezdfs_pending IN SHARE ROW EXCLUSIVE MODE"),
 
+        // Whoever comes second waits: what is told is done when it goes on.
         todo: s("SELECT seq, op, coalesce(name_hash, ''), coalesce(name, '') FROM ezdfs_change \
-             WHERE todo ORDER BY seq LIMIT ?1 FOR UPDATE SKIP LOCKED"),
+             WHERE todo ORDER BY seq LIMIT ?1 FOR UPDATE"),
         own_changes: s(
             "SELECT name_hash, max(seq) FROM ezdfs_change WHERE seq > ?1 AND origin IS NOT NULL \
              AND name_hash @in(?2) GROUP BY name_hash",
@@ -307,14 +308,16 @@ fn publish(t: &str) -> Statement {
     s(format!(
         "WITH held AS MATERIALIZED (SELECT p.state FROM ezdfs_pending p \
            WHERE p.token = ?16 AND p.state IN ('held', 'ended') FOR UPDATE), \
+         own AS MATERIALIZED (SELECT n.kind, n.parent_hash, n.basename FROM ezdfs_node n \
+           WHERE n.path_hash = ?1 FOR UPDATE), \
          dir AS MATERIALIZED (SELECT n.path_hash FROM ezdfs_node n \
            WHERE n.path_hash = ?2 AND n.kind = 'dir' FOR KEY SHARE), \
          ok AS MATERIALIZED (SELECT 1 WHERE EXISTS (SELECT 1 FROM held WHERE state = 'held') \
            AND NOT EXISTS (SELECT 1 FROM held WHERE state = 'ended') \
            AND EXISTS (SELECT 1 FROM dir) \
            AND NOT EXISTS (SELECT 1 FROM {t} b WHERE b.name_hash = ?1 AND b.name <> ?17) \
-           AND NOT EXISTS (SELECT 1 FROM ezdfs_node n WHERE n.path_hash = ?1 \
-             AND (n.kind <> 'file' OR n.parent_hash <> ?2 OR n.basename <> ?3)) \
+           AND NOT EXISTS (SELECT 1 FROM own WHERE kind <> 'file' OR parent_hash <> ?2 \
+             OR basename <> ?3) \
            AND NOT EXISTS (SELECT 1 FROM ezdfs_change c WHERE c.todo AND c.name >= ?21 \
              AND c.name < ?22)), \
          base AS (INSERT INTO {t} AS b (name, name_trunk, name_hash, datatype, scope, size, mtime, \

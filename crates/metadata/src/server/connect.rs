@@ -190,11 +190,16 @@ impl<D: Dialect> Connections<D> {
         }
     }
 
-    /// Notes that before the connection is given back.
-    pub(crate) fn settle(&self, lent: &mut Lent<D>, state: State) {
-        lent.is_dirty = state != State::Usable;
+    /// Gives a connection back, or closes it: in the pool it would keep the locks of its transaction
+    /// until somebody wanted to use it.
+    pub(crate) fn settle(&self, mut lent: Lent<D>, state: State) {
         if state == State::ReadOnly {
-            self.pool.manager().leave(lent);
+            self.pool.manager().leave(&lent);
+        }
+        if state == State::Usable {
+            lent.is_dirty = false;
+        } else {
+            drop(Object::take(lent));
         }
     }
 

@@ -55,8 +55,14 @@ pub(super) async fn materialise<D: Dialect>(
         })
         .await?;
     let Some(first) = batch.iter().map(|row| row.seq).min() else {
-        return Ok(Progress::default());
+        return Ok(Progress { more: waits(transaction).await?, ..Progress::default() });
     };
+    // Locked first: whoever publishes one of these has either committed, and its change is in the log,
+    // or finds what is decided here.
+    let mut names: Vec<Name> = batch.iter().map(|row| Name::from_row(&row.name)).collect();
+    names.sort_by_key(Name::hash);
+    names.dedup_by_key(|name| name.hash());
+    transaction.lock_nodes(&names).await?;
     let own = own_changes(transaction, first, &batch).await?;
     let mut changes: BTreeMap<&str, ForeignChange> = BTreeMap::new();
     for row in &batch {
@@ -82,8 +88,16 @@ pub(super) async fn materialise<D: Dialect>(
     let changed = materialise::place(transaction, now, &changes).await?;
     let seqs: Vec<i64> = batch.iter().map(|row| row.seq).collect();
     transaction.run("note what was seen", &sql.todo_done, params![seqs]).await?;
-    let more = u32::try_from(batch.len()).is_ok_and(|n| n >= limit);
+    let more = waits(transaction).await?;
     Ok(Progress { seen: u64::try_from(batch.len()).unwrap_or(u64::MAX), changed, more })
+}
+
+/// Whether there is more to do: rows that another node has worked on meanwhile may have made a batch
+/// short.
+async fn waits<D: Dialect>(transaction: &mut Transaction<'_, D>) -> Result<bool> {
+    let sql = &transaction.server.sql;
+    let rows = transaction.rows("read the change feed", &sql.foreign_waits, vec![], |_| Ok(()));
+    Ok(!rows.await?.is_empty())
 }
 
 /// The last change that one of us made to each of these rows, after the foreign one.

@@ -111,8 +111,8 @@ pub(crate) struct Sql {
     pub(crate) gate_alone: Statement,
 
     // Feed.
-    /// ?1 limit. Sequence number, operation, hash, name of foreign changes that nobody else works
-    /// on, locked.
+    /// ?1 limit. Sequence number, operation, hash, name of foreign changes,
+    /// locked.
     pub(crate) todo: Statement,
     /// ?1 above which number, ?2 hashes. Hash and number of the last own change of each.
     pub(crate) own_changes: Statement,

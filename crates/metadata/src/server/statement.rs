@@ -57,8 +57,10 @@ pub(crate) use params;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Statement {
     /// PostgreSQL: parameters by number.
+    #[cfg(feature = "postgres")]
     Numbered(Arc<str>),
     /// MySQL: pieces of text, and the number of the parameter behind each piece but the last.
+    #[cfg(feature = "mysql")]
     Pieces(Arc<[Piece]>),
 }
 
@@ -102,16 +104,23 @@ impl Statement {
         Self::Pieces(pieces(text).into())
     }
 
-    /// The text to prepare, and the values in the order in which it takes them. A list is filled up
-    /// to a power of two with its last value, so that few different texts are ever prepared.
+    /// The text to prepare, and the values in the order in which it takes them.
     pub(crate) fn render(&self, params: Vec<Param>) -> (Arc<str>, Vec<Param>) {
-        let pieces = match self {
-            Self::Numbered(text) => return (Arc::clone(text), params),
-            Self::Pieces(pieces) => pieces,
-        };
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Numbered(text) => (Arc::clone(text), params),
+            #[cfg(feature = "mysql")]
+            Self::Pieces(pieces) => Self::joined(pieces, &params),
+        }
+    }
+
+    /// A list is filled up to a power of two with its last value, so that few different texts are
+    /// ever prepared.
+    #[cfg(feature = "mysql")]
+    fn joined(pieces: &[Piece], params: &[Param]) -> (Arc<str>, Vec<Param>) {
         let mut out = String::new();
         let mut bound = Vec::with_capacity(params.len());
-        for Piece { text, behind } in pieces.iter() {
+        for Piece { text, behind } in pieces {
             out.push_str(text);
             let Some(Behind { number, is_list }) = *behind else { continue };
             let Some(param) = number.checked_sub(1).and_then(|at| params.get(at)) else { continue };

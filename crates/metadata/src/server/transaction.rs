@@ -125,6 +125,11 @@ impl<'a, D: Dialect> Transaction<'a, D> {
         Ok(found)
     }
 
+    /// Waits for whoever changes one of these entries, and keeps others from it.
+    pub(super) async fn lock_nodes(&mut self, names: &[Name]) -> Result<()> {
+        self.nodes(names, Intend::ChangeAll).await.map(drop)
+    }
+
     /// Base rows by hash; the first locked if it is about to be changed.
     async fn bases(&mut self, names: &[Name], intend: Intend) -> Result<BTreeMap<String, Stored>> {
         let server = self.server;

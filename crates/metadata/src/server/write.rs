@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ezdfs_core::{
-    Change, Entropy as _, Error, ErrorKind, Guard, Hold, Intent, IntentState, Op, OsEntropy,
-    Progress, Result, Timestamp, Token,
+    Change, Clock as _, Entropy as _, Error, ErrorKind, Guard, Hold, Intent, IntentState, Op,
+    OsEntropy, Progress, Result, SystemClock, Timestamp, Token,
 };
 
 use super::connect::State;
@@ -47,6 +47,30 @@ pub(super) enum Answer {
 
 pub(super) fn mixed_up(answer: &Answer) -> Error {
     Error::new(ErrorKind::Internal, format!("a transaction answered something else: {answer:?}"))
+}
+
+/// How long and how often something is tried again.
+struct Patience {
+    tries: u32,
+    pause: Duration,
+    until: Duration,
+}
+
+impl Patience {
+    fn new(longest: Duration) -> Self {
+        Self { tries: 0, pause: FIRST_PAUSE, until: SystemClock.boot() + longest }
+    }
+
+    /// Waits a moment, longer each time; `false` when it is over.
+    async fn pause(&mut self) -> bool {
+        if self.tries == TRIES || SystemClock.boot() >= self.until {
+            return false;
+        }
+        self.tries += 1;
+        tokio::time::sleep(OsEntropy.jitter(self.pause)).await;
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        true
+    }
 }
 
 /// How a transaction ended.
@@ -112,17 +136,17 @@ impl<D: Dialect> Server<D> {
     }
 
     async fn run(&self, task: &Task) -> Result<Answer> {
-        let mut pause = FIRST_PAUSE;
-        let mut tries = 0;
+        let mut patience = Patience::new(self.options.io_timeout);
+        let mut is_retry = false;
         loop {
-            match self.attempt(task, tries > 0).await {
+            match self.attempt(task, is_retry).await {
                 Attempt::Ended(answer) => return answer,
-                Attempt::Again(e) if tries == TRIES => return Err(e),
                 Attempt::Again(e) => {
-                    tries += 1;
-                    tracing::debug!(error = %e, tries, "a transaction is run again");
-                    tokio::time::sleep(OsEntropy.jitter(pause)).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    if !patience.pause().await {
+                        return Err(e);
+                    }
+                    tracing::debug!(error = %e, "a transaction is run again");
+                    is_retry = true;
                 }
             }
         }
@@ -141,10 +165,13 @@ impl<D: Dialect> Server<D> {
         let attempt = self.attempt_on(&mut lent.conn, task, is_retry, now);
         match tokio::time::timeout(self.options.io_timeout, attempt).await {
             Ok((attempt, state)) => {
-                self.connections.settle(&mut lent, state);
+                self.connections.settle(lent, state);
                 attempt
             }
-            Err(_) => Attempt::Ended(Err(self.connections.too_late("finish a transaction"))),
+            Err(_) => {
+                self.connections.settle(lent, State::Gone);
+                Attempt::Ended(Err(self.connections.too_late("finish a transaction")))
+            }
         }
     }
 
@@ -306,7 +333,7 @@ impl<D: Dialect> Server<D> {
         params: Vec<Param>,
         is_query: bool,
     ) -> Result<(Vec<D::Row>, u64)> {
-        let mut tries = 0;
+        let mut patience = Patience::new(self.options.io_timeout);
         loop {
             let mut lent = self.connections.lend().await?;
             lent.is_dirty = true;
@@ -320,7 +347,10 @@ impl<D: Dialect> Server<D> {
                 }
             };
             let e = match tokio::time::timeout(self.options.io_timeout, run).await {
-                Err(_) => return Err(self.connections.too_late(what)),
+                Err(_) => {
+                    self.connections.settle(lent, State::Gone);
+                    return Err(self.connections.too_late(what));
+                }
                 Ok(Ok(answer)) => {
                     lent.is_dirty = false;
                     return Ok(answer);
@@ -329,15 +359,10 @@ impl<D: Dialect> Server<D> {
             };
             let fault = D::fault(&e);
             let state = self.connections.state(fault);
-            self.connections.settle(&mut lent, state);
-            drop(lent);
+            self.connections.settle(lent, state);
             let may_retry = state != State::Usable || fault == Fault::Again;
-            if !may_retry || tries == TRIES {
+            if !may_retry || !patience.pause().await {
                 return Err(self.connections.failed(what, e));
-            }
-            tries += 1;
-            if fault != Fault::Lost {
-                tokio::time::sleep(OsEntropy.jitter(LONGEST_PAUSE)).await;
             }
         }
     }
@@ -349,7 +374,7 @@ impl<D: Dialect> Server<D> {
     }
 
     /// The numbers of the first row; 0 for each without one.
-    pub(super) fn numbers<const N: usize>(&self, what: &str, rows: &[D::Row]) -> Result<[u64; N]> {
+    pub(crate) fn numbers<const N: usize>(&self, what: &str, rows: &[D::Row]) -> Result<[u64; N]> {
         let mut numbers = [0; N];
         if let Some(row) = rows.first() {
             for (at, number) in numbers.iter_mut().enumerate() {

@@ -20,6 +20,8 @@ mod server_feed;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod server_scans;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
+mod server_tls;
+#[cfg(all(feature = "mysql", feature = "postgres"))]
 mod servers;
 #[cfg(feature = "sqlite")]
 mod sqlite;

@@ -1,5 +1,6 @@
 //! What a network does to a database server's clients.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use ezdfs_testkit::metadata_suite::{
 };
 use ezdfs_testkit::proxy::Proxy;
 use ezdfs_testkit::servers::{MariaVariant, PostgresVariant, ServerKind, TestDatabase};
+use tokio::time::Instant;
 
 use crate::servers::{install, options};
 
@@ -236,6 +238,118 @@ async fn the_next_host_is_tried(kind: ServerKind) {
     publish(&*store, "h/b", version(1, 1)).await;
 }
 
+/// Refuses writes of whoever comes from an address in `refused`, with the error of a server that
+/// became read-only.
+fn refuse_some(database: &TestDatabase) {
+    match database.kind() {
+        ServerKind::Mariadb => {
+            database.run("CREATE TABLE refused (address varchar(64))");
+            for (table, event) in [
+                ("ezdfs_pending", "INSERT"),
+                ("ezdfs_pending", "UPDATE"),
+                ("ezdfs_node", "INSERT"),
+                ("ezdfs_node", "UPDATE"),
+            ] {
+                database.run(&format!(
+                    "CREATE TRIGGER refuse_{table}_{event} BEFORE {event} ON {table} FOR EACH ROW
+                     BEGIN
+                         IF SUBSTRING_INDEX(USER(), '@', -1) IN (SELECT address FROM refused) THEN
+                             SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1290, MESSAGE_TEXT = 'read-only';
+                         END IF;
+                     END"
+                ));
+            }
+        }
+        ServerKind::Postgres => database.run(
+            "CREATE TABLE refused (address inet);
+             CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 IF inet_client_addr() IN (SELECT address FROM refused) THEN
+                     RAISE EXCEPTION 'read-only' USING ERRCODE = '25006';
+                 END IF;
+                 RETURN NEW;
+             END $$;
+             CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON ezdfs_pending
+                 FOR EACH ROW EXECUTE FUNCTION refuse();
+             CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON ezdfs_node
+                 FOR EACH ROW EXECUTE FUNCTION refuse()",
+        ),
+    }
+}
+
+async fn a_host_that_became_read_only_is_left(kind: ServerKind) {
+    const TWO: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+    let Some(database) = database(kind).await else { return };
+    let one = Proxy::start(database.host(), database.port()).await;
+    let two = Proxy::start_on(TWO, database.host(), database.port()).await;
+    let host = |name: &str, proxy: &Proxy| Host { name: name.to_owned(), port: Some(proxy.port()) };
+    let hosts = vec![host("127.0.0.1", &one), host("127.0.0.2", &two)];
+    let options = ServerOptions { hosts, connections: 3, ..options(&database, PREFIX) };
+    let store = open(kind, options.clone()).await;
+    let at = path("f/a");
+    let read = async || {
+        tokio::try_join!(store.record(&at), store.record(&at), store.record(&at)).unwrap();
+    };
+    // Three connections to the first host.
+    read().await;
+    assert_eq!(two.take_round_trips(), 0);
+    refuse_some(&database);
+
+    // A transaction of several statements, or one statement.
+    database.run("INSERT INTO refused VALUES ('127.0.0.1')");
+    assert_eq!(hold(&*store, "f/a", 1).await, Hold::Held);
+    let _ = one.take_round_trips();
+    read().await;
+    assert_eq!(one.take_round_trips(), 0, "connections to the host that was left");
+
+    // A publish.
+    database.run("UPDATE refused SET address = '127.0.0.2'");
+    let publish = || put("f/a", version(1, 1)).guard(Guard::Holds(token(1)));
+    store.apply(publish()).await.unwrap();
+    assert!(one.take_round_trips() > 0);
+    assert!(is_file(&*store, "f/a").await);
+
+    // A statement of its own.
+    database.run("UPDATE refused SET address = '127.0.0.1'");
+    assert!(store.renew(token(1), LEASE).await.unwrap());
+
+    // Nowhere else to go: an error, and not for ever.
+    database.run("INSERT INTO refused VALUES ('127.0.0.2')");
+    let refused = store.apply(publish()).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ReadOnly, "{refused}");
+    let hosts = options.hosts[..1].to_vec();
+    let alone = open(kind, ServerOptions { hosts, connections: 1, ..options }).await;
+    alone.record(&at).await.unwrap();
+    let _ = one.take_round_trips();
+    let refused = alone.renew(token(1), LEASE).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ReadOnly, "{refused}");
+    let asked = one.take_round_trips();
+    assert!(asked < 10, "one host is asked once, not {asked} times");
+
+    // What was refused did nothing.
+    database.run("DELETE FROM refused");
+    store.apply(Change::new().op(Op::EndHold { token: token(1), keep: false })).await.unwrap();
+    assert_eq!(store.figures().await.unwrap().held, 0);
+    assert_eq!(list(&*store, "f").await, ["a"]);
+}
+
+/// As administrators do before they move a database.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_postgres_that_was_told_to_take_no_writes() {
+    let Some(database) = database(ServerKind::Postgres).await else { return };
+    database.run(&format!(
+        "ALTER DATABASE \"{}\" SET default_transaction_read_only = on",
+        database.database()
+    ));
+    let one = options(&database, PREFIX);
+    let store = postgres::open(one.clone()).await.unwrap();
+    let wanted = [intent("a", token(1), Work::Repair)];
+    let refused = store.hold(&wanted, LEASE).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ReadOnly, "{refused}");
+    let hosts = vec![one.hosts[0].clone(), one.hosts[0].clone()];
+    let refused = postgres::open(ServerOptions { hosts, ..one }).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused}");
+}
+
 macro_rules! on_both {
     ($($case:ident)+) => {
         mod on_mariadb {
@@ -258,4 +372,5 @@ on_both! {
     a_silent_server_is_an_error_in_time
     a_lost_answer_to_a_hold_is_no_other_holder
     the_next_host_is_tried
+    a_host_that_became_read_only_is_left
 }

@@ -12,6 +12,7 @@ use ezdfs_metadata::{mysql, postgres};
 use ezdfs_testkit::metadata_suite::PREFIX;
 use ezdfs_testkit::servers::{MariaVariant, PostgresVariant, ServerKind, TestDatabase};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, MySqlConnection, PgConnection};
+use tokio::time::Instant;
 
 use crate::servers::{install, options};
 

@@ -147,6 +147,8 @@ macro_rules! metadata_suite {
             races::a_file_is_always_listed
             races::a_path_is_one_thing
             races::materialisers_and_publishers
+            races::a_publish_beside_a_materialiser
+            races::what_another_materialises_is_waited_for
             stores::a_neighbour_is_untouched
             stores::a_neighbours_holds_do_not_block
             stores::concurrent_publishers

@@ -215,3 +215,37 @@ pub async fn materialisers_and_publishers(s: &Setup) {
     }
     assert_eq!(found, 2 * 15 + 40);
 }
+
+/// What one of us has published over a foreign version stays known, also when a materialiser looks at
+/// the foreign change in that very moment.
+pub async fn a_publish_beside_a_materialiser(s: &Setup) {
+    for n in 1..=60_u8 {
+        s.foreign.store(&name("p/a"), 5, super::START_SECS, "a/b").await;
+        let (store, neighbour) = (Arc::clone(&s.store), Arc::clone(&s.neighbour));
+        let publish = tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_micros(u64::from(n % 8) * 150)).await;
+            store.apply(put("p/a", version(5, n))).await.unwrap();
+        });
+        let place =
+            tokio::spawn(async move { while neighbour.materialise(10).await.unwrap().more {} });
+        publish.await.unwrap();
+        place.await.unwrap();
+        materialise(&*s.store).await;
+        let file = super::file(&*s.store, "p/a").await;
+        assert_eq!(file.token, Some(token(n)), "round {n}: {file:?}");
+    }
+}
+
+/// Whoever asks after a foreign change was committed sees it, whoever else is at work on it.
+pub async fn what_another_materialises_is_waited_for(s: &Setup) {
+    for n in 0..15 {
+        for k in 0..20 {
+            s.foreign.store(&name(&format!("q/{n}/f{k:02}")), 1, super::START_SECS, "a/b").await;
+        }
+        let neighbour = Arc::clone(&s.neighbour);
+        let other = tokio::spawn(async move { neighbour.materialise(1_000).await.unwrap() });
+        let listed = list(&*s.store, &format!("q/{n}")).await;
+        assert_eq!(listed.len(), 20, "round {n}: {listed:?}");
+        other.await.unwrap();
+    }
+}

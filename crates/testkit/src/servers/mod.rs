@@ -1,7 +1,8 @@
 //! Databases on real servers: a fresh one for each test, gone with it.
 //!
 //! `scripts/test` starts the servers and names them in `EZDFS_TEST_MARIADB_URL` and
-//! `EZDFS_TEST_POSTGRES_URL`; `scripts/test-servers` does so by hand.
+//! `EZDFS_TEST_POSTGRES_URL`, and the authority of their certificates in `EZDFS_TEST_TLS_CA`;
+//! `scripts/test-servers` does so by hand.
 
 // A server that fails ends the test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -26,6 +27,9 @@ use url::ServerUrl;
 pub const MARIADB_URL: &str = "EZDFS_TEST_MARIADB_URL";
 /// Names the PostgreSQL server: `postgres://user:password@host:port/postgres`.
 pub const POSTGRES_URL: &str = "EZDFS_TEST_POSTGRES_URL";
+
+/// Names a file with the certificate of the authority that signed those of both servers.
+pub const TLS_CA: &str = "EZDFS_TEST_TLS_CA";
 
 /// Longer than any statement of a clean-up takes.
 const DROP_WAIT: Duration = Duration::from_secs(10);
@@ -87,6 +91,19 @@ pub struct TestDatabase {
 }
 
 impl TestDatabase {
+    /// A new database on the server of this URL, for a test that starts a server of its own.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    #[must_use]
+    pub fn at(kind: ServerKind, url: &str) -> Self {
+        let database = Self::on(kind, ServerUrl::parse(url).unwrap());
+        let quote = if kind == ServerKind::Mariadb { '`' } else { '"' };
+        let create = format!("CREATE DATABASE {quote}{}{quote}", database.name);
+        database.administrate(vec![create]).expect("CREATE DATABASE");
+        database
+    }
+
     /// A new database on MariaDB; `None` without a server, after saying so.
     ///
     /// # Panics
@@ -119,19 +136,23 @@ impl TestDatabase {
     }
 
     fn named(kind: ServerKind, variable: &str) -> Option<Self> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
         let Ok(url) = std::env::var(variable) else {
             let why = format!("{variable} is unset (scripts/test-servers starts one)");
             skipped(&format!("a test on {kind:?}"), &why);
             return None;
         };
         let server = ServerUrl::parse(&url).unwrap_or_else(|e| panic!("{variable}: {e}"));
+        Some(Self::on(kind, server))
+    }
+
+    fn on(kind: ServerKind, server: ServerUrl) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
         // Unique among processes that live at the same time and, on a server that outlives them,
         // among their followers.
         let moment = chrono::Utc::now().timestamp_micros();
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("ezdfs_test_{}_{moment}_{count}", std::process::id());
-        Some(Self { kind, server, name })
+        Self { kind, server, name }
     }
 
     /// The program that serves it.
@@ -273,6 +294,20 @@ impl Drop for TestDatabase {
         };
         drop(self.administrate(sql));
     }
+}
+
+/// The certificate of the servers' authority, in PEM; `None` without one, after saying so.
+///
+/// # Panics
+/// When it cannot be read, or is missing with `EZDFS_REQUIRE=all`.
+#[must_use]
+pub fn tls_ca() -> Option<Vec<u8>> {
+    let Ok(file) = std::env::var(TLS_CA) else {
+        let why = format!("{TLS_CA} is unset (scripts/test-servers sets it)");
+        skipped("a test of encrypted connections", &why);
+        return None;
+    };
+    Some(std::fs::read(&file).unwrap_or_else(|e| panic!("{TLS_CA}: {file}: {e}")))
 }
 
 fn on_mariadb(options: MySqlConnectOptions, sql: Vec<String>) -> Result<(), sqlx::Error> {
