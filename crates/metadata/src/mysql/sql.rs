@@ -246,10 +246,14 @@ pub(super) fn sql(table: &str, names: &Names) -> Sql {
         gate_shared: s("SELECT 1 FROM ezdfs_meta WHERE `key` = 'gate' LOCK IN SHARE MODE"),
         gate_alone: s("SELECT 1 FROM ezdfs_meta WHERE `key` = 'gate' FOR UPDATE"),
 
-        // Whoever comes second waits: what is told is done when it goes on.
+        // A look that locks would wait for rows that PHP has not committed yet.
+        todo_numbers: s(
+            "SELECT seq FROM ezdfs_change FORCE INDEX (ezdfs_change_todo) WHERE todo = 1 \
+             ORDER BY seq LIMIT ?1",
+        ),
         todo: s("SELECT seq, op, COALESCE(name_hash, ''), COALESCE(name, '') \
-             FROM ezdfs_change FORCE INDEX (ezdfs_change_todo) WHERE todo = 1 \
-             ORDER BY seq LIMIT ?1 FOR UPDATE"),
+             FROM ezdfs_change FORCE INDEX (PRIMARY) WHERE seq @in(?1) AND todo = 1 \
+             ORDER BY seq FOR UPDATE"),
         own_changes: s(
             "SELECT name_hash, MAX(seq) FROM ezdfs_change FORCE INDEX (PRIMARY) WHERE seq > ?1 \
              AND origin IS NOT NULL AND name_hash @in(?2) GROUP BY name_hash",

@@ -253,9 +253,9 @@ pub(super) fn sql(table: &str, names: Names) -> Sql {
         gate_shared: s("LOCK TABLE ezdfs_pending IN ROW EXCLUSIVE MODE"),
         gate_alone: s("LOCK TABLE ezdfs_pending IN SHARE ROW EXCLUSIVE MODE"),
 
-        // Whoever comes second waits: what is told is done when it goes on.
+        todo_numbers: s("SELECT seq FROM ezdfs_change WHERE todo ORDER BY seq LIMIT ?1"),
         todo: s("SELECT seq, op, coalesce(name_hash, ''), coalesce(name, '') FROM ezdfs_change \
-             WHERE todo ORDER BY seq LIMIT ?1 FOR UPDATE"),
+             WHERE seq @in(?1) AND todo ORDER BY seq FOR UPDATE"),
         own_changes: s(
             "SELECT name_hash, max(seq) FROM ezdfs_change WHERE seq > ?1 AND origin IS NOT NULL \
              AND name_hash @in(?2) GROUP BY name_hash",

@@ -40,9 +40,14 @@ pub(super) async fn materialise<D: Dialect>(
     limit: u32,
 ) -> Result<Progress> {
     let sql = &transaction.server.sql;
-    let limit = limit.max(1);
+    let what = "read the change feed";
+    let wanted = params![i64::from(limit.max(1))];
+    let numbers = transaction.rows(what, &sql.todo_numbers, wanted, |row| number(row, 0)).await?;
+    if numbers.is_empty() {
+        return Ok(Progress::default());
+    }
     let batch = transaction
-        .rows("read the change feed", &sql.todo, params![i64::from(limit)], |row| {
+        .rows(what, &sql.todo, params![numbers], |row| {
             let op = decode::text(row, 1)?.unwrap_or_default();
             Ok(FeedRow {
                 seq: number(row, 0)?,

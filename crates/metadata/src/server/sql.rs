@@ -111,8 +111,10 @@ pub(crate) struct Sql {
     pub(crate) gate_alone: Statement,
 
     // Feed.
-    /// ?1 limit. Sequence number, operation, hash, name of foreign changes,
-    /// locked.
+    /// ?1 limit. Numbers of committed foreign changes that wait, lowest first.
+    pub(crate) todo_numbers: Statement,
+    /// ?1 numbers. Number, operation, hash, name of those that still wait; locked, so that whoever
+    /// comes second waits, and what was told is done when it goes on.
     pub(crate) todo: Statement,
     /// ?1 above which number, ?2 hashes. Hash and number of the last own change of each.
     pub(crate) own_changes: Statement,
