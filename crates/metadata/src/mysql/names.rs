@@ -65,6 +65,14 @@ impl Names {
         }
     }
 
+    /// A text column in UTF-8: the session asks the server not to convert what it sends.
+    pub(super) fn utf8(&self, column: &str) -> String {
+        match self.name.charset.as_str() {
+            "utf8mb4" | "utf8mb3" | "utf8" | "ascii" | "binary" => column.to_owned(),
+            _ => format!("CONVERT({column} USING utf8mb4)"),
+        }
+    }
+
     /// The bytes of a name column as UTF-8, without case folding, accents and padding.
     pub(super) fn bytes(&self, column: &str) -> String {
         match self.name.charset.as_str() {

@@ -78,7 +78,9 @@ fn prepare(version: &str, io_timeout: Duration, origin: &str) -> String {
         )
     };
     format!(
-        "SET sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO', \
+        // Nothing is converted on the way to us: hashes and digests are ASCII, names are bytes, and
+        // what may be in another character set is converted by its statement.
+        "SET character_set_results = NULL, sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO', \
          autocommit = 1, innodb_lock_wait_timeout = {0}, lock_wait_timeout = {0}, \
          max_sort_length = {SORTED}, {of_server}, \
          @ezdfs_origin = CONVERT(x'{origin}' USING utf8mb4)",

@@ -5,12 +5,17 @@
 
 use super::names::{NODE_BY_BASE, Names};
 use crate::server::limits::NameLimits;
-use crate::server::sql::Sql;
+use crate::server::sql::{Sql, many_nodes};
 use crate::server::statement::Statement;
 
 /// Columns of base row `b`. `expired` is true as PHP compares it, and NULL hides a row from it.
-const BASE: &str = "b.name, b.datatype, b.scope, CAST(b.size AS SIGNED), CAST(b.mtime AS SIGNED), \
-     CAST(b.expired = 1 AS SIGNED)";
+fn base(names: &Names) -> String {
+    let [name, datatype, scope] = ["b.name", "b.datatype", "b.scope"].map(|c| names.utf8(c));
+    format!(
+        "{name}, {datatype}, {scope}, CAST(b.size AS SIGNED), CAST(b.mtime AS SIGNED), \
+         CAST(b.expired = 1 AS SIGNED)"
+    )
+}
 
 /// Columns of node row `n`.
 const NODE: &str = "n.parent_hash, n.basename, n.kind, n.ino, n.mode, n.uid, n.gid, n.mtime_ns, \
@@ -57,8 +62,8 @@ fn is_over(now: &str) -> String {
 }
 
 /// Soft-deleted rows by (expired, name), and the few that only their mtime hides.
-fn tombstones(join: &str, bytes: &str, range: &str, limit: &str) -> Statement {
-    let columns = format!("{BASE}, {NODE}, b.name_hash, {bytes} AS name_bytes");
+fn tombstones(base: &str, join: &str, bytes: &str, range: &str, limit: &str) -> Statement {
+    let columns = format!("{base}, {NODE}, b.name_hash, {bytes} AS name_bytes");
     s(format!(
         "(SELECT {columns} FROM {join} WHERE b.expired = 1 AND {range} \
          ORDER BY name_bytes LIMIT {limit}) UNION ALL \
@@ -80,6 +85,7 @@ fn figures(join: &str, range: &str, now: &str) -> Statement {
 
 /// The statements around `table`, a checked name.
 pub(super) fn sql(table: &str, names: &Names) -> Sql {
+    let columns = base(names);
     let t = format!("`{table}`");
     let join = format!("{t} b LEFT JOIN ezdfs_node n ON {NODE_BY_BASE}");
     let bytes = names.bytes("b.name");
@@ -91,32 +97,33 @@ pub(super) fn sql(table: &str, names: &Names) -> Sql {
     Sql {
         names: NameLimits { bytes: None, of_character: names.bytes_of_character() },
         record: s(format!(
-            "SELECT {BASE}, {NODE} FROM (SELECT 1 AS one) k LEFT JOIN {t} b ON {base} \
+            "SELECT {columns}, {NODE} FROM (SELECT 1 AS one) k LEFT JOIN {t} b ON {base} \
              LEFT JOIN ezdfs_node n ON n.path_hash = ?1",
             base = names.base_by("?1"),
         )),
         list: s(format!(
-            "SELECT {BASE}, {NODE} FROM ezdfs_node n LEFT JOIN {t} b ON {base_by_node} \
+            "SELECT {columns}, {NODE} FROM ezdfs_node n LEFT JOIN {t} b ON {base_by_node} \
              WHERE n.parent_hash = ?1 AND n.basename > ?2 ORDER BY n.basename LIMIT ?3"
         )),
         scan: s(format!(
-            "SELECT {BASE}, {NODE}, b.name_hash FROM {join} WHERE b.name_hash > ?1 AND {range} \
+            "SELECT {columns}, {NODE}, b.name_hash FROM {join} WHERE b.name_hash > ?1 AND {range} \
              ORDER BY b.name_hash LIMIT ?5",
             range = names.below("?2", "?3", "?4"),
         )),
         scan_all: s(format!(
-            "SELECT {BASE}, {NODE}, b.name_hash FROM {join} WHERE b.name_hash > ?1 \
+            "SELECT {columns}, {NODE}, b.name_hash FROM {join} WHERE b.name_hash > ?1 \
              ORDER BY b.name_hash LIMIT ?2"
         )),
         tombstones: tombstones(
+            &columns,
             &join,
             &bytes,
             &format!("{bytes} > ?1 AND {}", names.below("?2", "?3", "?4")),
             "?5",
         ),
-        tombstones_all: tombstones(&join, &bytes, &format!("{bytes} > ?1"), "?2"),
+        tombstones_all: tombstones(&columns, &join, &bytes, &format!("{bytes} > ?1"), "?2"),
         expired: s(format!(
-            "SELECT STRAIGHT_JOIN {BASE}, {NODE}, b.name_hash \
+            "SELECT STRAIGHT_JOIN {columns}, {NODE}, b.name_hash \
              FROM ezdfs_node n FORCE INDEX (ezdfs_node_expires) JOIN {t} b ON {base_by_node} \
              WHERE {over} AND {VISIBLE} AND (NOT ?2 OR ({bytes} >= ?3 AND {bytes} < ?4)) \
              ORDER BY n.expires_at, n.parent_hash, n.basename LIMIT ?5",
@@ -159,15 +166,15 @@ pub(super) fn sql(table: &str, names: &Names) -> Sql {
              WHERE n.path_hash @in(?1) ORDER BY n.path_hash LOCK IN SHARE MODE"
         )),
         bases: s(format!(
-            "SELECT {BASE}, {NO_NODE}, b.name_hash FROM {t} b WHERE b.name_hash @in(?1)"
+            "SELECT {columns}, {NO_NODE}, b.name_hash FROM {t} b WHERE b.name_hash @in(?1)"
         )),
         bases_change: s(format!(
-            "SELECT {BASE}, {NO_NODE}, b.name_hash FROM {t} b FORCE INDEX (PRIMARY) \
+            "SELECT {columns}, {NO_NODE}, b.name_hash FROM {t} b FORCE INDEX (PRIMARY) \
              WHERE b.name_hash @in(?1) ORDER BY b.name_hash FOR UPDATE"
         )),
         // DISTINCT over the hashes only: what waits may name a row many times.
         unseen_below: s(format!(
-            "SELECT STRAIGHT_JOIN {BASE}, {NODE}, b.name_hash FROM (SELECT DISTINCT name_hash \
+            "SELECT STRAIGHT_JOIN {columns}, {NODE}, b.name_hash FROM (SELECT DISTINCT name_hash \
              FROM ezdfs_change WHERE todo = 1 AND CAST(name AS BINARY) >= ?1 \
              AND CAST(name AS BINARY) < ?2) c JOIN {t} b ON {base} \
              LEFT JOIN ezdfs_node n ON {NODE_BY_BASE} \
@@ -176,7 +183,7 @@ pub(super) fn sql(table: &str, names: &Names) -> Sql {
             base = names.base_by("c.name_hash"),
         )),
         files_in: s(format!(
-            "SELECT STRAIGHT_JOIN {BASE}, {NODE}, b.name_hash FROM ezdfs_node n \
+            "SELECT STRAIGHT_JOIN {columns}, {NODE}, b.name_hash FROM ezdfs_node n \
              JOIN {t} b ON {base_by_node} WHERE n.parent_hash = ?1 AND n.kind = 'file' \
              AND {bytes} > ?2 AND {VISIBLE} ORDER BY n.basename LIMIT ?3"
         )),
@@ -200,6 +207,10 @@ pub(super) fn sql(table: &str, names: &Names) -> Sql {
              AND basename = ?4",
         ),
         insert_node: s(format!("INSERT INTO ezdfs_node ({NODE_WRITE}) VALUES ({NODE_VALUES})")),
+        insert_nodes: s(format!(
+            "INSERT INTO ezdfs_node ({NODE_WRITE}) VALUES {}",
+            many_nodes(NODE_VALUES)
+        )),
         update_node: s(format!("UPDATE ezdfs_node SET {NODE_SET} WHERE path_hash = ?1")),
         upsert_node: s(format!(
             "INSERT INTO ezdfs_node ({NODE_WRITE}) VALUES ({NODE_VALUES}) \
@@ -276,7 +287,7 @@ pub(super) fn sql(table: &str, names: &Names) -> Sql {
         beat: s("INSERT INTO ezdfs_meta (`key`, `value`) VALUES ('heartbeat', ?1) \
              ON DUPLICATE KEY UPDATE `value` = IF(CAST(`value` AS SIGNED) <= ?2, ?1, `value`)"),
         walk: s(format!(
-            "SELECT {BASE}, {NODE}, b.name_hash FROM {join} WHERE b.name_hash > ?1 \
+            "SELECT {columns}, {NODE}, b.name_hash FROM {join} WHERE b.name_hash > ?1 \
              ORDER BY b.name_hash LIMIT ?2"
         )),
         orphans: s(format!(

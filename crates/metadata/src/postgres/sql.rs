@@ -5,7 +5,7 @@
 //! use it, so whatever must be fast goes by hashes and by our own tables.
 
 use crate::server::limits::NameLimits;
-use crate::server::sql::Sql;
+use crate::server::sql::{Sql, many_nodes};
 use crate::server::statement::Statement;
 
 /// Bytes of a name that always fit into the base table's indexes, one of which has `expired` too.
@@ -210,6 +210,10 @@ pub(super) fn sql(table: &str, names: Names) -> Sql {
              AND basename = ?4",
         ),
         insert_node: s(format!("INSERT INTO ezdfs_node ({NODE_WRITE}) VALUES ({NODE_VALUES})")),
+        insert_nodes: s(format!(
+            "INSERT INTO ezdfs_node ({NODE_WRITE}) VALUES {}",
+            many_nodes(NODE_VALUES)
+        )),
         update_node: s(format!("UPDATE ezdfs_node SET {NODE_SET} WHERE path_hash = ?1")),
         upsert_node: s(format!(
             "INSERT INTO ezdfs_node ({NODE_WRITE}) VALUES ({NODE_VALUES}) \

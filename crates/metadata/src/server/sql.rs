@@ -5,6 +5,24 @@
 use super::limits::NameLimits;
 use super::statement::Statement;
 
+/// Node rows that one statement inserts.
+pub(crate) const NODES_AT_ONCE: usize = 64;
+/// Parameters of one node row.
+const NODE_PARAMS: usize = 15;
+
+/// The values of [`NODES_AT_ONCE`] node rows, given those of one.
+pub(crate) fn many_nodes(one: &str) -> String {
+    let row = |n: usize| {
+        let mut text = one.to_owned();
+        // From the highest number down, so that `?1` is not found in `?15`.
+        for param in (1..=NODE_PARAMS).rev() {
+            text = text.replace(&format!("?{param}"), &format!("\u{0}{}", param + n * NODE_PARAMS));
+        }
+        format!("({})", text.replace('\u{0}', "?"))
+    };
+    (0..NODES_AT_ONCE).map(row).collect::<Vec<_>>().join(", ")
+}
+
 /// Columns of base row and node row first, as [`crate::decode::stored`] reads them, unless said
 /// otherwise.
 #[derive(Debug, Clone)]
@@ -74,6 +92,8 @@ pub(crate) struct Sql {
     pub(crate) delete_node_of: Statement,
     /// ?1 to ?15 as [`super::bind::node`] says.
     pub(crate) insert_node: Statement,
+    /// [`NODES_AT_ONCE`] of them, one after the other.
+    pub(crate) insert_nodes: Statement,
     /// The same.
     pub(crate) update_node: Statement,
     /// The same: inserted, or updated where there is one.

@@ -16,6 +16,7 @@ use ezdfs_core::{
 
 use super::bind::{self, hexes};
 use super::dialect::{Dialect, Fault};
+use super::sql::NODES_AT_ONCE;
 use super::statement::{Param, Statement, params};
 use super::{Server, write};
 use crate::decode;
@@ -259,7 +260,16 @@ impl<D: Dialect> Rows for Transaction<'_, D> {
         let server = self.server;
         let mut nodes: Vec<&(NameHash, NodeRow)> = nodes.iter().collect();
         nodes.sort_by_key(|(hash, _)| *hash);
-        for (hash, node) in nodes {
+        nodes.dedup_by_key(|(hash, _)| *hash);
+        let is_new = |(hash, _): &&(NameHash, NodeRow)| self.seen.get(hash) == Some(&false);
+        let (new, others): (Vec<_>, Vec<_>) = nodes.into_iter().partition(is_new);
+        let mut new = new.chunks_exact(NODES_AT_ONCE);
+        for some in &mut new {
+            let params = some.iter().flat_map(|(hash, node)| bind::node(*hash, node)).collect();
+            self.run("write entries", &server.sql.insert_nodes, params).await?;
+            self.seen.extend(some.iter().map(|(hash, _)| (*hash, true)));
+        }
+        for (hash, node) in new.remainder().iter().copied().chain(others) {
             let statement = match self.seen.get(hash) {
                 Some(true) => &server.sql.update_node,
                 Some(false) => &server.sql.insert_node,
