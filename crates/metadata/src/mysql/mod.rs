@@ -72,6 +72,7 @@ impl Dialect for Mysql {
     const KIND: &'static str = "mysql";
     const PORT: u16 = 3306;
     const SURVIVES_FAILURE: bool = true;
+    const LOOK_AT_GROWTH: Option<&'static str> = None;
     const INSERT_PASSES_GATE: bool = false;
     // An INSERT with a SELECT locks the table's numbers, by default on MariaDB: while one waits for a
     // holder that is about to commit, nobody could take any path.

@@ -78,6 +78,7 @@ impl Dialect for Postgres {
     const KIND: &'static str = "postgres";
     const PORT: u16 = 5432;
     const SURVIVES_FAILURE: bool = false;
+    const LOOK_AT_GROWTH: Option<&'static str> = Some("ANALYZE ezdfs_node");
     // Its lock on the table is taken before its snapshot is made.
     const INSERT_PASSES_GATE: bool = true;
     const INSERT_LOOKS: bool = true;

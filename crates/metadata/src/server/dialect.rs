@@ -48,6 +48,9 @@ pub(crate) trait Dialect: Debug + Send + Sync + Sized + 'static {
     /// Whether that statement looks for holders by itself. If not, they are looked for before it.
     const INSERT_LOOKS: bool;
 
+    /// What tells the planner that our tables have grown, where nothing else does so in time.
+    const LOOK_AT_GROWTH: Option<&'static str>;
+
     /// Connects to one host and prepares the session.
     fn connect(
         options: &ServerOptions,

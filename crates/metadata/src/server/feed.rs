@@ -22,6 +22,8 @@ use crate::materialise::{self, ForeignChange};
 
 /// Feed rows that one transaction of a trim deletes.
 const TRIM_AT_ONCE: u32 = 2_000;
+/// Rows after which a backfill makes the planner look at what has grown; then at four times as many.
+const FIRST_LOOK: u64 = 2_000;
 /// Key of `ezdfs_meta`: how far the backfill came.
 pub(super) const BACKFILL: &str = "backfill";
 
@@ -211,7 +213,12 @@ impl<D: Dialect> Server<D> {
         mut progress: impl FnMut(u64) + Send,
     ) -> Result<u64> {
         let mut seen = 0;
+        let mut looked = FIRST_LOOK;
         loop {
+            if seen >= looked {
+                looked = seen.saturating_mul(4);
+                self.look_at_growth().await?;
+            }
             match self.write(Task::Backfill { limit: at_once }).await? {
                 Answer::Progress(done) => {
                     seen += done.seen;
@@ -223,6 +230,18 @@ impl<D: Dialect> Server<D> {
                 other => return Err(mixed_up(&other)),
             }
         }
+    }
+
+    /// A planner that believes a table to be empty reads all of it for each look-up.
+    async fn look_at_growth(&self) -> Result<()> {
+        let Some(text) = D::LOOK_AT_GROWTH else { return Ok(()) };
+        let mut lent = self.connections.lend().await?;
+        lent.is_dirty = true;
+        D::run(&mut lent.conn, text)
+            .await
+            .map_err(|e| self.connections.failed("look at the growth of a table", e))?;
+        lent.is_dirty = false;
+        Ok(())
     }
 
     /// Writes a heartbeat unless a younger one stands.
