@@ -2,6 +2,7 @@
 
 pub mod faults;
 pub mod foreign_writer;
+pub mod history;
 pub mod mariadb_writer;
 pub mod metadata_suite;
 pub mod model;
