@@ -7,6 +7,7 @@ pub mod mariadb_writer;
 pub mod metadata_suite;
 pub mod model;
 pub mod object_store_suite;
+pub mod own_server;
 pub mod php;
 pub mod postgres_writer;
 pub mod proxy;
@@ -16,6 +17,7 @@ pub mod sqlite_writer;
 
 pub use foreign_writer::ForeignWriter;
 pub use mariadb_writer::MariadbForeignWriter;
+pub use own_server::OwnServer;
 pub use php::{IbexaNode, PdoNode, PhpNode};
 pub use postgres_writer::PostgresForeignWriter;
 pub use servers::TestDatabase;

@@ -1,4 +1,5 @@
-//! A TCP proxy before a server: counts round trips, and fails as networks do.
+//! A TCP proxy before a server: counts round trips, and fails as networks do: cuts, swallows,
+//! refuses, delays, throttles.
 
 // A proxy that fails ends the test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc)]
@@ -6,6 +7,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -29,6 +31,10 @@ struct State {
     round_trips: AtomicU64,
     is_silent: AtomicBool,
     refuses: AtomicBool,
+    /// Milliseconds that each piece waits on its way.
+    delay: AtomicU64,
+    /// Bytes of each connection and direction in a second; 0 for all there are.
+    rate: AtomicU64,
 }
 
 impl Proxy {
@@ -85,6 +91,25 @@ impl Proxy {
         self.state.is_silent.store(is_silent, Ordering::SeqCst);
     }
 
+    /// Each piece of a connection waits so long from now on, in each direction; zero ends it.
+    pub fn delay(&self, delay: Duration) {
+        let millis = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        self.state.delay.store(millis, Ordering::SeqCst);
+    }
+
+    /// Each connection carries so many bytes a second from now on, in each direction; 0 ends it.
+    pub fn throttle(&self, bytes_per_second: u64) {
+        self.state.rate.store(bytes_per_second, Ordering::SeqCst);
+    }
+
+    /// Forwards everything at once, and takes new connections.
+    pub fn heal(&self) {
+        self.silence(false);
+        self.refuse(false);
+        self.delay(Duration::ZERO);
+        self.throttle(0);
+    }
+
     /// Closes new connections at once, or takes them again.
     pub fn refuse(&self, refuses: bool) {
         self.state.refuses.store(refuses, Ordering::SeqCst);
@@ -132,8 +157,59 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, state: &State, is
         if is_client && !was_client {
             state.round_trips.fetch_add(1, Ordering::SeqCst);
         }
+        let rate = state.rate.load(Ordering::SeqCst);
+        let slow = u64::try_from(read).unwrap().saturating_mul(1_000).checked_div(rate);
+        let wait = state.delay.load(Ordering::SeqCst).saturating_add(slow.unwrap_or(0));
+        if wait > 0 {
+            tokio::time::sleep(Duration::from_millis(wait)).await;
+        }
         if to.write_all(&buffer[..read]).await.is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// A server that sends back what it gets, behind a proxy; a connection to it.
+    async fn echo() -> (Proxy, TcpStream, JoinSet<()>) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mut server = JoinSet::new();
+        server.spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let (mut from, mut to) = stream.split();
+            drop(tokio::io::copy(&mut from, &mut to).await);
+        });
+        let proxy = Proxy::start("127.0.0.1", port).await;
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, proxy.port())).await.unwrap();
+        (proxy, stream, server)
+    }
+
+    async fn round_trip(stream: &mut TcpStream, bytes: usize) -> Duration {
+        let started = Instant::now();
+        stream.write_all(&vec![7; bytes]).await.unwrap();
+        let mut answer = vec![0; bytes];
+        stream.read_exact(&mut answer).await.unwrap();
+        started.elapsed()
+    }
+
+    #[tokio::test]
+    async fn it_delays_and_throttles_until_it_is_healed() {
+        let (proxy, mut stream, _server) = echo().await;
+        proxy.delay(Duration::from_millis(60));
+        assert!(round_trip(&mut stream, 1).await >= Duration::from_millis(120));
+        proxy.heal();
+        proxy.throttle(10_000);
+        // In both directions.
+        assert!(round_trip(&mut stream, 1_000).await >= Duration::from_millis(200));
+        proxy.heal();
+        assert!(round_trip(&mut stream, 1_000).await < Duration::from_millis(100));
+        proxy.cut();
+        assert_eq!(stream.read(&mut [0]).await.unwrap_or(0), 0);
     }
 }

@@ -33,8 +33,10 @@ pub enum Op {
         /// What is to be there.
         new: Content,
     },
-    /// No version.
+    /// No version, of one that is there.
     Delete,
+    /// No version, whether there is one or not.
+    Clear,
     /// The version goes somewhere else: a rename away.
     Take,
     /// What is there.
@@ -86,6 +88,7 @@ impl Event {
             Op::PutIfAbsent(new) => format!("put-if-absent {new}"),
             Op::PutIfMatch { expected, new } => format!("put-if-match {expected} {new}"),
             Op::Delete => "delete".to_owned(),
+            Op::Clear => "clear".to_owned(),
             Op::Take => "take".to_owned(),
             Op::Read => "read".to_owned(),
         };

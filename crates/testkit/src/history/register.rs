@@ -104,7 +104,8 @@ impl Call {
                 Op::Put(new) | Op::PutIfAbsent(new) | Op::PutIfMatch { new, .. },
                 Outcome::Unknown,
             ) => set(Want::Any, Some(new), false),
-            (Op::Delete | Op::Take, Outcome::Unknown) => set(Want::Any, None, false),
+            (Op::Delete | Op::Clear | Op::Take, Outcome::Unknown) => set(Want::Any, None, false),
+            (Op::Clear, _) => set(Want::Any, None, true),
             (Op::Put(new), _) => set(Want::Any, Some(new), true),
             (Op::PutIfAbsent(_), Outcome::Refused) => look(Want::Present),
             (Op::PutIfAbsent(new), _) => set(Want::Is(None), Some(new), true),
@@ -193,7 +194,7 @@ fn contents(event: &Event) -> Vec<Content> {
     let mut contents = match event.op {
         Op::Put(new) | Op::PutIfAbsent(new) => vec![new],
         Op::PutIfMatch { expected, new } => vec![expected, new],
-        Op::Delete | Op::Take | Op::Read => Vec::new(),
+        Op::Delete | Op::Clear | Op::Take | Op::Read => Vec::new(),
     };
     if let Outcome::Seen(Some(content)) = event.outcome {
         contents.push(content);
