@@ -52,6 +52,8 @@ pub(crate) struct Context {
     store: Option<String>,
     /// No progress.
     pub(crate) quiet: bool,
+    /// More results, where a command shortens them.
+    pub(crate) verbose: bool,
 }
 
 /// An open store with its settings.
@@ -77,6 +79,7 @@ impl Context {
             sources: Sources::of_process(global.config.clone(), global.data_dir.clone()),
             store: global.store.clone(),
             quiet: global.quiet > 0,
+            verbose: global.verbose > 0,
         }
     }
 

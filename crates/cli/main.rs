@@ -13,6 +13,7 @@ mod cp;
 #[cfg(feature = "demo")]
 mod demo;
 mod du;
+mod fsck;
 mod gc;
 mod get;
 mod listing;
@@ -103,6 +104,7 @@ enum Command {
     Watch(watch::WatchArgs),
     MigrateFiles(Box<migrate::MigrateArgs>),
     Schema(schema::SchemaArgs),
+    Fsck(fsck::FsckArgs),
     Gc(gc::GcArgs),
     Bench(bench::BenchArgs),
     Status(status::StatusArgs),
@@ -190,6 +192,7 @@ async fn run(command: Command, context: &Context) -> Result {
         Command::Watch(args) => watch::run(args, context).await,
         Command::MigrateFiles(args) => migrate::run(*args, context).await,
         Command::Schema(args) => schema::run(args, context).await,
+        Command::Fsck(args) => fsck::run(args, context).await,
         Command::Gc(args) => gc::run(args, context).await,
         Command::Bench(args) => bench::run(args, context).await,
         Command::Status(args) => status::run(args, context).await,

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::outcome::{Failure, Result};
 
 /// Buffered stdout. What is written shows after [`Out::flush`], or when much has gathered.
-pub(crate) struct Out(BufWriter<Box<dyn Write>>);
+pub(crate) struct Out(BufWriter<Box<dyn Write + Send>>);
 
 impl Out {
     pub(crate) fn new() -> Self {

@@ -7,6 +7,7 @@ mod configuration;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod databases;
 mod files;
+mod fsck;
 mod housekeeping;
 mod migrate;
 mod output;

@@ -20,6 +20,8 @@
 //! | [`directory`], [`touch`], [`trash`], [`expiry`] | directories, attributes, soft delete, expiry |
 //! | [`feed`] | the change feed, followed; until when it is fresh |
 //! | `cache`, `voiding` | rows in memory while the feed is fresh |
+//! | [`fsck`] | rows and objects compared, findings repaired |
+//! | [`throttle`] | a rate that transfers share |
 //! | [`maintenance`] | recovery, reaper, expiry sweep and clean-up, once |
 //! | [`mtime`], [`precondition`], [`media`], [`owner`] | small rules |
 
@@ -32,6 +34,7 @@ pub mod delete_dir;
 pub mod directory;
 pub mod expiry;
 pub mod feed;
+pub mod fsck;
 pub mod hold;
 pub mod limbo;
 pub mod maintenance;
@@ -47,6 +50,7 @@ pub mod rename;
 pub mod rename_broken;
 pub mod rename_dir;
 pub mod service;
+pub mod throttle;
 pub mod touch;
 pub mod trash;
 pub mod upload;
@@ -56,6 +60,7 @@ pub use binary::{BinaryStore, ObjectInfo};
 pub use cache::{CacheOptions, CacheState};
 pub use delete_dir::DeletedTree;
 pub use feed::{FeedState, Follower, FollowerOptions, Subscription, Told};
+pub use fsck::{Finding, FsckOptions};
 pub use maintenance::Maintained;
 pub use precondition::Precondition;
 pub use publish::{PublishOptions, Published};

@@ -63,7 +63,7 @@
 //! | file | subject |
 //! |---|---|
 //! | [`sides`], [`texts`] | `META,BIN`, handlers, and what is printed |
-//! | [`options`], [`filter`], [`throttle`] | options, globs, `--bwlimit` |
+//! | [`options`], [`filter`] | options, globs |
 //! | [`side`], [`place`] | one end, and whether two overlap |
 //! | [`lister`], [`position`] | listers, and names in their order |
 //! | [`run`], `drive`, `window` | the run |
@@ -85,11 +85,11 @@ pub mod run;
 pub mod side;
 pub mod sides;
 pub mod texts;
-pub mod throttle;
 mod transfer;
 mod window;
 mod worker;
 
+pub use ezdfs_engine::throttle::Rate;
 pub use filter::Filter;
 pub use lister::{Entry, Listed, Lister, TableLister, TreeLister};
 pub use options::{DEFAULT_BULK_COUNT, Options, SourceMode, Verify, default_jobs};
@@ -99,6 +99,5 @@ pub use progress::{Counts, FileDone, Progress, Symbol};
 pub use run::{Ending, Migration, Summary};
 pub use side::Side;
 pub use sides::{DEFAULT_HANDLER, End, Halves, Handlers, SidePair, parse_bulk_count, resolve};
-pub use throttle::Rate;
 /// The token that cancels a run.
 pub use tokio_util::sync::CancellationToken;

@@ -8,7 +8,7 @@ use ezdfs_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::filter::Filter;
-use crate::throttle::Rate;
+use ezdfs_engine::throttle::Rate;
 
 /// Ibexa's `--bulk-count`.
 pub const DEFAULT_BULK_COUNT: usize = 100;

@@ -14,7 +14,7 @@ use object_store::{
 use sha2::Digest as _;
 
 use crate::progress::Progress;
-use crate::throttle::{Rate, Throttle};
+use ezdfs_engine::throttle::{Rate, Throttle};
 
 /// Counts and limits every byte that a run reads.
 pub(crate) struct Meter {

@@ -5,6 +5,7 @@
 mod costs;
 mod faults;
 mod foreign;
+mod fsck;
 mod memory;
 mod model;
 mod pauses;

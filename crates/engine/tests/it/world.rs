@@ -328,3 +328,123 @@ impl World {
         }
     }
 }
+
+/// What goes wrong in a store.
+impl World {
+    /// Takes an object away, as a person with a shell does.
+    pub(crate) async fn remove_object(&self, at: &str) {
+        use object_store::ObjectStoreExt as _;
+        self.objects.delete(&ObjectKey::parse(at).unwrap()).await.unwrap();
+    }
+
+    /// Changes bytes of a local file behind everybody's back: size, mtime and inode stay.
+    pub(crate) fn rot(&self, at: &str, bytes: &str) {
+        use std::io::Write as _;
+        let file = self.local_root().join(at);
+        let mut file = std::fs::File::options().write(true).open(file).unwrap();
+        let modified = file.metadata().unwrap().modified().unwrap();
+        file.write_all(bytes.as_bytes()).unwrap();
+        file.set_modified(modified).unwrap();
+    }
+
+    /// Where the objects of a local store lie.
+    pub(crate) fn local_root(&self) -> std::path::PathBuf {
+        assert!(self.backend.local);
+        self._dir.path().join("files")
+    }
+
+    /// A process whose listings break off after `n` objects.
+    pub(crate) fn with_listing_cut_after(&self, n: usize) -> FileService {
+        let service = self.calm();
+        let store = Arc::new(CutListing { inner: self.objects.clone(), after: n });
+        let parts = Parts {
+            metadata: self.metadata.clone(),
+            binary: BinaryStore { store, ..service.binary().clone() },
+            clock: Arc::new(self.clock.clone()),
+            entropy: Arc::new(SeededEntropy::new(fresh_seed())),
+        };
+        FileService::new(parts, self.options)
+    }
+}
+
+/// A store whose listings fail in the middle.
+#[derive(Debug)]
+struct CutListing {
+    inner: Arc<StampedObjects>,
+    after: usize,
+}
+
+impl fmt::Display for CutListing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+#[async_trait::async_trait]
+impl ObjectStore for CutListing {
+    async fn put_opts(
+        &self,
+        location: &ObjectKey,
+        payload: object_store::PutPayload,
+        opts: object_store::PutOptions,
+    ) -> object_store::Result<object_store::PutResult> {
+        self.inner.put_opts(location, payload, opts).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &ObjectKey,
+        opts: object_store::PutMultipartOptions,
+    ) -> object_store::Result<Box<dyn object_store::MultipartUpload>> {
+        self.inner.put_multipart_opts(location, opts).await
+    }
+
+    async fn get_opts(
+        &self,
+        location: &ObjectKey,
+        options: object_store::GetOptions,
+    ) -> object_store::Result<object_store::GetResult> {
+        self.inner.get_opts(location, options).await
+    }
+
+    fn delete_stream(
+        &self,
+        locations: futures::stream::BoxStream<'static, object_store::Result<ObjectKey>>,
+    ) -> futures::stream::BoxStream<'static, object_store::Result<ObjectKey>> {
+        self.inner.delete_stream(locations)
+    }
+
+    fn list(
+        &self,
+        prefix: Option<&ObjectKey>,
+    ) -> futures::stream::BoxStream<'static, object_store::Result<ObjectMeta>> {
+        let error = object_store::Error::Generic { store: "cut", source: "broken off".into() };
+        let error = futures::stream::iter([Err(error)]);
+        self.inner.list(prefix).take(self.after).chain(error).boxed()
+    }
+
+    async fn list_with_delimiter(
+        &self,
+        prefix: Option<&ObjectKey>,
+    ) -> object_store::Result<object_store::ListResult> {
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(
+        &self,
+        from: &ObjectKey,
+        to: &ObjectKey,
+        options: object_store::CopyOptions,
+    ) -> object_store::Result<()> {
+        self.inner.copy_opts(from, to, options).await
+    }
+
+    async fn rename_opts(
+        &self,
+        from: &ObjectKey,
+        to: &ObjectKey,
+        options: object_store::RenameOptions,
+    ) -> object_store::Result<()> {
+        self.inner.rename_opts(from, to, options).await
+    }
+}

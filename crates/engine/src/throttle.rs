@@ -45,7 +45,7 @@ impl FromStr for Rate {
 
 /// A token bucket of one second's worth of bytes.
 #[derive(Debug)]
-pub(crate) struct Throttle {
+pub struct Throttle {
     rate: Rate,
     /// When everything that was taken so far will have been paid for.
     paid: Mutex<Instant>,
@@ -55,12 +55,14 @@ pub(crate) struct Throttle {
 const BURST: Duration = Duration::from_secs(1);
 
 impl Throttle {
-    pub(crate) fn new(rate: Rate) -> Self {
+    /// A full bucket.
+    #[must_use]
+    pub fn new(rate: Rate) -> Self {
         Self { rate, paid: Mutex::new(Instant::now()) }
     }
 
     /// Takes `bytes`, and waits until the rate allows them.
-    pub(crate) async fn take(&self, bytes: usize) {
+    pub async fn take(&self, bytes: usize) {
         let until = self.book(bytes, Instant::now());
         tokio::time::sleep_until(until).await;
     }
