@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn records_of_a_path_stand_together() {
-        let mut all = vec![
+        let mut all = [
             claim(&path("a/b")),
             claim(&path("a")),
             object(&path("a-x"), &SeenObject { size: 0, mtime: Timestamp::default(), pin: None }),
