@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use clap::Args;
+use ezdfs_binarydata::LocalStore;
 use ezdfs_engine::Maintained;
 use serde::Serialize;
 
-use crate::context::Context;
+use crate::context::{Context, Store};
 use crate::out::Out;
 use crate::outcome::{Outcome, Result};
 use crate::size;
@@ -54,6 +55,9 @@ pub(crate) async fn run(args: GcArgs, context: &Context) -> Result {
         Some(local) => local.sweep(store.service.clock().now().minus(args.staging_age)).await?,
         None => ezdfs_binarydata::local::Swept::default(),
     };
+    if let Some(local) = &store.local {
+        prune_quarantine(&store, local).await?;
+    }
     let mut out = Out::new();
     let cleaned = Cleaned {
         maintained,
@@ -80,4 +84,10 @@ pub(crate) async fn run(args: GcArgs, context: &Context) -> Result {
     }
     out.flush()?;
     Ok(if maintained.failed > 0 { Outcome::Partial } else { Outcome::Done })
+}
+
+/// Removes the directories that quarantined files have left.
+pub(crate) async fn prune_quarantine(store: &Store, local: &LocalStore) -> Result<()> {
+    let folder = store.service.binary().prefix.reserved_key("quarantine")?;
+    Ok(local.remove_empty_dirs(Some(&folder)).await?)
 }

@@ -66,3 +66,82 @@ fn derived_metadata_has_nothing_to_compare() {
     home.write("ezdfs.toml", toml);
     assert!(home.ok(["fsck"]).contains("nothing to compare"));
 }
+
+#[test]
+fn a_repair_is_told_and_can_be_taken_back() {
+    let home = Home::configured("[store]\ndelete_grace = \"0s\"\n");
+    home.put("good", "fine");
+    let orphan = home.write("ezdfs-data/files/d/new", "orphan");
+    make_old(&orphan);
+    let ran = home.run(["fsck", "--repair", "--json"]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{ran:?}");
+    let lines = json_lines(&ran.out);
+    assert_eq!((&lines[1]["repaired"], &lines[1]["done"]), (&"orphan".into(), &true.into()));
+    assert_eq!(lines[2]["summary"]["repaired"]["orphan"], 1);
+    assert!(!orphan.exists());
+    assert!(home.ok(["fsck"]).starts_with("clean"));
+    let text = home.ok(["fsck", "--restore-quarantine"]);
+    assert!(text.contains("        1 objects brought back"), "{text}");
+    assert_eq!(std::fs::read(&orphan).unwrap(), b"orphan");
+    let quarantine = home.path().join("ezdfs-data/files/.ezdfs/quarantine");
+    assert!(!quarantine.exists(), "its empty directories go");
+
+    // In part: a row without bytes stays.
+    home.put("missing", "x");
+    std::fs::remove_file(home.path().join("ezdfs-data/files/missing")).unwrap();
+    let ran = home.run(["fsck", "--repair"]);
+    assert_eq!(ran.code, 3, "{ran:?}");
+    assert!(ran.out.contains("1 objects without a row (6 B), 1 repaired"), "{ran:?}");
+    assert_eq!(home.run(["fsck", "--repair"]).code, 4);
+    assert_eq!(home.run(["fsck", "--hide-missing"]).code, 0);
+    assert!(home.ok(["fsck"]).starts_with("clean"));
+    // Not even with everything allowed when the store is not mounted.
+    for file in ["good", "d/new"] {
+        let _ = std::fs::remove_file(home.path().join("ezdfs-data/files").join(file));
+    }
+    let ran = home.run(["fsck", "--repair", "--hide-missing"]);
+    assert_eq!(ran.code, 4, "{ran:?}");
+    assert!(ran.out.contains("Nothing was repaired"), "{ran:?}");
+}
+
+#[test]
+fn a_restored_tree_is_adopted_by_the_program() {
+    let home = Home::configured("[store]\ndefault_root = \"/nowhere\"\n");
+    home.write("ezdfs.toml", format!("[store]\ndefault_root = {:?}\n", home.path().join("tree")));
+    for n in 0..2_000 {
+        home.write(format!("tree/{}/{n}", n % 40), format!("{n}"));
+    }
+    let migrate = ["migrate-files", "--from", "default,default", "--to", "dfs,nfs", "-n"];
+    let ran = home.run(migrate);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    for n in 0..2_000 {
+        make_old(&home.path().join(format!("ezdfs-data/files/{}/{n}", n % 40)));
+    }
+    // Files made old behind our back: what is pinned has the same size only.
+    home.ok(["fsck", "--adopt", "--deep", "--max-suspects", "100%"]);
+    assert!(home.ok(["fsck"]).starts_with("clean: 2000 rows, 2000 objects"));
+
+    let files = home.path().join("ezdfs-data/files");
+    let backup = home.path().join("ezdfs-data/backup");
+    let copied = std::process::Command::new("cp").arg("-a").args([&files, &backup]).status();
+    assert!(copied.unwrap().success());
+    std::fs::remove_dir_all(&files).unwrap();
+    std::fs::rename(&backup, &files).unwrap();
+    let ran = home.run(["fsck", "--repair"]);
+    assert_eq!(ran.code, 4, "{ran:?}");
+    assert!(ran.out.contains("SUSPICIOUS: 2000 of 2000 objects"), "{ran:?}");
+    let text = home.ok(["fsck", "--adopt"]);
+    assert!(
+        text.contains("     2000 objects that are not the pinned ones, 2000 repaired"),
+        "{text}"
+    );
+    assert!(home.ok(["fsck", "--deep"]).starts_with("clean: 2000 rows, 2000 objects"));
+    assert_eq!(home.cat("7/47"), "47");
+}
+
+/// Older than what a repair leaves alone.
+fn make_old(file: &std::path::Path) {
+    let file = std::fs::File::options().write(true).open(file).unwrap();
+    let modified = file.metadata().unwrap().modified().unwrap();
+    file.set_modified(modified - std::time::Duration::from_secs(7_200)).unwrap();
+}

@@ -14,10 +14,12 @@
 //! | `writes` | 15 to 21: writes and deletes of files, by both at once |
 //! | `directories` | 22 to 24: deletes of directories |
 //! | `limits` | 26 to 29: lengths, interrupted writes, traversal, empty files |
+//! | `fsck` | 21 and others with fsck |
 //! | `commands` | 25 and others with the program `ezdfs` |
 
 mod commands;
 mod directories;
+mod fsck;
 mod limits;
 mod rows;
 mod site;
@@ -102,6 +104,9 @@ on_tables!(
         limits::check_28_nobody_leaves_the_directory,
         limits::check_28_invisible_characters,
         limits::check_29_empty_files,
+        fsck::check_21_fsck_lists_bytes_without_a_row,
+        fsck::fsck_after_soft_deletes_and_purges_by_php,
+        fsck::fsck_after_a_directory_delete_by_collation,
         commands::check_01_and_02_with_the_program,
         commands::check_25_a_renamed_file_has_one_name,
         commands::check_27_a_put_that_is_killed,

@@ -1,5 +1,5 @@
-//! Checks 15 to 21: writes and deletes of files, by both at once. The fsck part of check 21 comes
-//! with fsck.
+//! Checks 15 to 21: writes and deletes of files, by both at once. The fsck part of check 21 is in
+//! `fsck`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};

@@ -8,11 +8,13 @@
 //! the bytes stay where they are until the reaper has checked the pin.
 
 use ezdfs_core::{
-    Change, Error, ErrorKind, FilePath, Guard, IntentState, Op, Pin, Result, Token, Work,
+    Change, Error, ErrorKind, FilePath, Guard, IntentState, Op, Pin, Record, Result, Token, Work,
 };
 use object_store::path::Path as ObjectKey;
 
+use crate::binary::ObjectInfo;
 use crate::decide::Found;
+use crate::fsck::quarantine;
 use crate::hold::Held;
 use crate::service::FileService;
 
@@ -38,7 +40,7 @@ impl FileService {
         let Some(pin) = pin.filter(|_| binary.capabilities.atomic_rename) else { return Ok(()) };
         let key = binary.key(path)?;
         let carries =
-            |object: Option<crate::ObjectInfo>| object.is_some_and(|o| o.pin.as_ref() == Some(pin));
+            |object: Option<ObjectInfo>| object.is_some_and(|o| o.pin.as_ref() == Some(pin));
         if !carries(binary.head(&key).await?) || !binary.move_new(&key, limbo).await? {
             return Ok(());
         }
@@ -71,12 +73,21 @@ impl FileService {
             let limbo = limbo_key(limbo)?;
             let Some(object) = binary.head(&limbo).await? else { continue };
             let is_doomed = object.pin == *pin && (row_pin.is_none() || object.pin != row_pin);
-            if !is_doomed && self.give_back(&limbo, &key).await? {
+            let is_wanted = self.is_wanted(&intent.work, &found.record, &object);
+            if (!is_doomed || is_wanted) && self.give_back(&limbo, &key).await? {
                 tracing::warn!(path = %found.path, "bytes that were moved away by mistake are back in place");
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// Whether an orphan in quarantine is what a row without bytes wants: fsck took it away before
+    /// the row came.
+    pub(crate) fn is_wanted(&self, work: &Work, record: &Record, object: &ObjectInfo) -> bool {
+        let Work::Reap { key, .. } = work else { return false };
+        quarantine::parse(&self.inner.binary, key).is_some()
+            && record.base.as_ref().is_some_and(|row| row.visible() && row.size == object.size)
     }
 
     /// Ends what a reap has in limbo: removes the doomed bytes and gives others back. `named`: a

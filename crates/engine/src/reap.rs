@@ -8,6 +8,8 @@ use ezdfs_core::{
     Witness, Work,
 };
 
+use object_store::path::Path as ObjectKey;
+
 use crate::hold::Held;
 use crate::limbo::limbo_key;
 use crate::service::FileService;
@@ -73,7 +75,8 @@ impl FileService {
                 self.to_limbo(&reap.path, &limbo, pin).await?;
             }
             let named_by_pin = named && row_pin(&record, &reap.path).as_ref() == pin;
-            self.clear_limbo(&reap.path, &limbo, pin, named_by_pin).await?;
+            let is_wanted = named && self.wants_back(reap, &record, &live, &limbo).await?;
+            self.clear_limbo(&reap.path, &limbo, pin, named_by_pin || is_wanted).await?;
         } else if is_in_place {
             binary.delete(&live).await?;
         }
@@ -82,6 +85,19 @@ impl FileService {
             .op(Op::EndHold { token: held.token, keep: false });
         self.inner.metadata.apply(change).await?;
         Ok(if named { Reaped::Kept } else { Reaped::Removed })
+    }
+
+    /// Whether a visible row has come for bytes in quarantine, and there are no others.
+    async fn wants_back(
+        &self,
+        reap: &Intent,
+        record: &Record,
+        live: &ObjectKey,
+        quarantined: &ObjectKey,
+    ) -> Result<bool> {
+        let binary = &self.inner.binary;
+        let Some(object) = binary.head(quarantined).await? else { return Ok(false) };
+        Ok(self.is_wanted(&reap.work, record, &object) && binary.head(live).await?.is_none())
     }
 
     /// Takes a path without waiting; `None` while a live holder has it.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ezdfs_core::{BaseRow, ErrorKind, FilePath, Result};
+use ezdfs_core::{BaseRow, ErrorKind, FilePath, Pin, Result};
 use futures::StreamExt as _;
 use futures::stream::FuturesOrdered;
 
@@ -10,6 +10,7 @@ use super::Run;
 use super::finding::{Finding, Kind};
 use super::judge::{Fault, Verdict, judge};
 use super::record::Group;
+use super::repair::Fix;
 use super::sorter::Sorted;
 use super::twins::{self, Names};
 use crate::service::FileService;
@@ -25,6 +26,8 @@ pub(super) struct Checked {
     pub(super) verdict: Verdict,
     /// Bytes of the object.
     pub(super) size: Option<u64>,
+    /// Identity of the object.
+    pub(super) pin: Option<Pin>,
     /// Its bytes were read.
     pub(super) was_read: bool,
 }
@@ -38,13 +41,17 @@ pub(super) struct Closely {
 }
 
 impl Run<'_> {
-    /// Compares what was seen, and gives the names of the visible files and their directories.
-    pub(super) async fn compare(&mut self, mut sorted: Sorted) -> Result<Names> {
-        let closely = Closely {
-            age: self.options.age,
+    pub(super) fn closely(&self) -> Closely {
+        Closely {
+            age: self.options.floor(&self.service.inner.options),
             deep: self.options.deep,
             throttle: self.options.bwlimit.map(|rate| Arc::new(Throttle::new(rate))),
-        };
+        }
+    }
+
+    /// Compares what was seen, and gives the names of the visible files and their directories.
+    pub(super) async fn compare(&mut self, mut sorted: Sorted) -> Result<Names> {
+        let closely = self.closely();
         let service = self.service;
         let total = self.summary.rows.max(self.summary.objects);
         let mut names = Names::new();
@@ -77,7 +84,7 @@ impl Run<'_> {
             }
             while under_way.len() >= self.options.jobs.max(1) {
                 let Some(checked) = under_way.next().await else { break };
-                self.checked(checked?)?;
+                self.checked(checked?).await?;
             }
             done += 1;
             if done % TELL_EVERY == 0 {
@@ -85,7 +92,7 @@ impl Run<'_> {
             }
         }
         while let Some(checked) = under_way.next().await {
-            self.checked(checked?)?;
+            self.checked(checked?).await?;
         }
         self.progress("paths compared", done, Some(total))?;
         Ok(names)
@@ -99,8 +106,8 @@ impl Run<'_> {
             && group.object.as_ref().is_some_and(|object| now.since(object.mtime) < age)
     }
 
-    fn checked(&mut self, checked: Checked) -> Result<()> {
-        let Checked { path, verdict, size, was_read } = checked;
+    async fn checked(&mut self, checked: Checked) -> Result<()> {
+        let Checked { path, verdict, size, pin, was_read } = checked;
         self.summary.read += u64::from(was_read);
         let faults = match verdict {
             Verdict::Young => {
@@ -113,8 +120,11 @@ impl Run<'_> {
             }
             Verdict::Judged(faults) => faults,
         };
-        for Fault { kind, detail, .. } in faults {
+        for Fault { kind, detail, adoptable } in faults {
             self.found(&Finding { kind, path: path.to_string(), size, detail })?;
+            self.summary.adoptable += u64::from(adoptable);
+            let pin = pin.clone().filter(|_| adoptable);
+            self.remember(Fix { path: path.clone(), kind, pin }).await?;
         }
         Ok(())
     }
@@ -147,35 +157,40 @@ impl FileService {
         claimed: bool,
         closely: &Closely,
     ) -> Result<Checked> {
-        let judged =
-            |verdict, size, was_read| Checked { path: path.clone(), verdict, size, was_read };
-        if let Err(e) = self.inner.binary.key(&path) {
+        let mut checked =
+            Checked { path, verdict: Verdict::Busy, size: None, pin: None, was_read: false };
+        if let Err(e) = self.inner.binary.key(&checked.path) {
             if e.kind() != ErrorKind::NameTooLong {
                 return Err(e);
             }
-            let fault = Fault { kind: Kind::BadName, detail: e.to_string(), adoptable: false };
-            return Ok(judged(Verdict::Judged(vec![fault]), None, false));
+            let detail = e.to_string();
+            let fault = Fault { kind: Kind::BadName, detail, adoptable: false };
+            checked.verdict = Verdict::Judged(vec![fault]);
+            return Ok(checked);
         }
-        let Some(mut found) = self.look(&path).await? else {
-            return Ok(judged(Verdict::Busy, None, false));
-        };
+        let Some(mut found) = self.look(&checked.path).await? else { return Ok(checked) };
         let mut verdict = judge(&found, claimed, closely.age);
         if is_of_entry(&verdict) {
             // What PHP did a moment ago is on its way to the listings.
             self.materialise().await?;
-            match self.look(&path).await? {
+            match self.look(&checked.path).await? {
                 Some(again) => found = again,
-                None => return Ok(judged(Verdict::Busy, None, false)),
+                None => return Ok(checked),
             }
             verdict = judge(&found, claimed, closely.age);
         }
-        let size = found.object.as_ref().map(|o| o.size);
         let is_visible = found.record.base.as_ref().is_some_and(BaseRow::visible);
-        if closely.deep && is_visible && found.object.is_some() {
-            let verdict = self.check_bytes(&found, verdict, claimed, closely).await?;
-            return Ok(judged(verdict, size, true));
+        checked.was_read = closely.deep && is_visible && found.object.is_some();
+        checked.verdict = if checked.was_read {
+            self.check_bytes(&found, verdict, claimed, closely).await?
+        } else {
+            verdict
+        };
+        if let Some(object) = found.object {
+            checked.size = Some(object.size);
+            checked.pin = object.pin;
         }
-        Ok(judged(verdict, size, false))
+        Ok(checked)
     }
 }
 

@@ -70,6 +70,8 @@ kinds! {
     Staging = "staging", "abandoned uploads";
     /// Pending work that nobody does.
     Overdue = "overdue", "pending work that nobody does";
+    /// A directory without entries.
+    EmptyDirectory = "empty-directory", "empty directories";
 }
 
 impl Serialize for Kind {
@@ -106,6 +108,15 @@ pub enum Event<'a> {
     },
     /// A finding.
     Found(&'a Finding),
+    /// A repair of a finding, or why there was none.
+    Repaired {
+        /// Of what kind.
+        kind: Kind,
+        /// Where.
+        path: &'a str,
+        /// How it ended, in words; `Err`: why it stays as it was.
+        outcome: Result<&'a str, &'a str>,
+    },
 }
 
 /// The end of a run.
@@ -127,7 +138,13 @@ pub struct Summary {
     pub orphan_bytes: u64,
     /// Findings by kind.
     pub found: BTreeMap<Kind, u64>,
-    /// Why no repair would be made: the view looks wrong, not the store.
+    /// Of the `pin` findings, objects that are the version of their row.
+    pub adoptable: u64,
+    /// Repaired findings by kind.
+    pub repaired: BTreeMap<Kind, u64>,
+    /// Repairs that failed; each was told.
+    pub failed: u64,
+    /// Why no repair was made, or would be: the view looks wrong, not the store.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
     /// Nothing was compared: metadata comes from the objects themselves.
@@ -140,6 +157,12 @@ impl Summary {
     #[must_use]
     pub fn findings(&self) -> u64 {
         self.found.values().sum()
+    }
+
+    /// All repaired findings.
+    #[must_use]
+    pub fn repairs(&self) -> u64 {
+        self.repaired.values().sum()
     }
 
     /// Findings of one kind.

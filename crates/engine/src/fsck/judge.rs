@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use ezdfs_core::{BaseRow, IntentState, NodeKind};
+use ezdfs_core::{BaseRow, IntentState, NodeKind, Pin};
 
 use super::finding::Kind;
 use crate::binary::ObjectInfo;
@@ -153,7 +153,8 @@ fn of_object(found: &Found, object: &ObjectInfo, is_visible: bool, claimed: bool
             // A row that PHP wrote and that nobody has read since.
             row.pin.as_ref()?;
             let adoptable = row.mtime.secs() == object.mtime.secs()
-                || (row.token.is_some() && row.token == object.token);
+                || (row.token.is_some() && row.token == object.token)
+                || row.pin.as_ref().is_some_and(|pin| differs_by_inode(pin, object));
             let detail = if adoptable {
                 "another object of the same size and mtime: restored, or moved"
             } else {
@@ -162,6 +163,21 @@ fn of_object(found: &Found, object: &ObjectInfo, is_visible: bool, claimed: bool
             Some(Fault { adoptable, ..fault(Kind::Pin, detail) })
         }
     }
+}
+
+/// Whether the local file that was pinned had the size and the mtime (in seconds: archives keep no
+/// more) of this one. Its pin tells that better than the row does: a file that was migrated has the
+/// mtime of its source in the row.
+fn differs_by_inode(pinned: &Pin, object: &ObjectInfo) -> bool {
+    let secs = |pin: &Pin| {
+        let mut parts = pin.etag()?.trim_matches('"').split('-');
+        let (_ino, mtime, size) = (parts.next()?, parts.next()?, parts.next()?);
+        let is_size = u64::from_str_radix(size, 16) == Ok(object.size);
+        let nanos = i64::from_str_radix(mtime, 16).ok()?;
+        (is_size && parts.next().is_none()).then_some(nanos.div_euclid(1_000_000_000))
+    };
+    let pinned = secs(pinned);
+    pinned.is_some() && pinned == object.pin.as_ref().and_then(secs)
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@
 //! however many there are and no order of a store is relied upon. Where they seem to disagree the
 //! path is looked at again by its primary key: what a running site does meanwhile, and what is
 //! younger than [`FsckOptions::age`], is no finding. A listing or a database that fails ends the
-//! run: nothing is ever repaired by half a view.
+//! run: nothing is ever repaired by half a view, and nothing when so much is wrong that the view
+//! must be.
 //!
 //! | file | subject |
 //! |---|---|
@@ -18,6 +19,8 @@
 //! | `twins` | names that differ by case or Unicode form only |
 //! | `place` | where PHP puts bytes |
 //! | `queue` | pending work, staging |
+//! | `repair` | repairs, each under a hold of its path |
+//! | `quarantine` | where orphans wait before they are deleted |
 //! | `suspects` | when so much is wrong that the view must be |
 
 mod compare;
@@ -26,8 +29,10 @@ pub mod finding;
 mod judge;
 mod look;
 mod place;
+pub(crate) mod quarantine;
 mod queue;
 mod record;
+mod repair;
 mod sorter;
 mod suspects;
 mod twins;
@@ -38,9 +43,11 @@ use std::time::Duration;
 use ezdfs_core::{DirPath, Result};
 
 pub use self::finding::{Event, Finding, Kind, Summary};
+pub use self::quarantine::Restored;
+pub use self::repair::Repairs;
 pub use self::suspects::MaxSuspects;
 
-use crate::service::FileService;
+use crate::service::{FileService, Options};
 use crate::throttle::Rate;
 
 /// Below this age nothing is judged, unless the caller says otherwise.
@@ -61,6 +68,20 @@ pub struct FsckOptions {
     pub bwlimit: Option<Rate>,
     /// Above this the view is taken to be wrong, not the store.
     pub max_suspects: MaxSuspects,
+    /// What may be changed; nothing by default.
+    pub repairs: Repairs,
+}
+
+impl FsckOptions {
+    /// What is younger than this is neither judged nor touched: a repair waits at least for the
+    /// grace of deletes.
+    fn floor(&self, options: &Options) -> Duration {
+        if self.repairs.any() {
+            self.age.max(options.delete_grace).max(options.settle)
+        } else {
+            self.age
+        }
+    }
 }
 
 impl Default for FsckOptions {
@@ -72,6 +93,7 @@ impl Default for FsckOptions {
             jobs: 8,
             bwlimit: None,
             max_suspects: MaxSuspects::default(),
+            repairs: Repairs::default(),
         }
     }
 }
@@ -85,21 +107,25 @@ struct Run<'a> {
     options: &'a FsckOptions,
     tell: &'a mut Tell<'a>,
     summary: Summary,
+    /// Findings that may be repaired.
+    fixes: sorter::Sorter,
 }
 
 impl FileService {
-    /// Compares rows and objects, and changes nothing (foreign changes are materialised first, as
-    /// by any listing).
+    /// Compares rows and objects, and repairs what [`FsckOptions::repairs`] allows. Without it
+    /// nothing is changed (foreign changes are materialised first, as by any listing).
     ///
     /// # Errors
     /// When a row, an object or a listing cannot be read: then what was told so far is all that is
-    /// known.
+    /// known, and nothing was repaired.
     pub async fn fsck<'a>(
         &'a self,
         options: &'a FsckOptions,
         tell: &'a mut Tell<'a>,
     ) -> Result<Summary> {
-        let mut run = Run { service: self, options, tell, summary: Summary::default() };
+        let fixes = sorter::Sorter::new();
+        let summary = Summary::default();
+        let mut run = Run { service: self, options, tell, summary, fixes };
         if !self.inner.metadata.is_separate() {
             run.summary.nothing_to_compare = true;
             return Ok(run.summary);
@@ -112,6 +138,12 @@ impl FileService {
         run.twins(names).await?;
         run.queue().await?;
         run.summary.refused = run.suspects().await?;
+        if run.summary.refused.is_none() {
+            run.repair().await?;
+        }
+        if options.repairs.prune_empty {
+            run.prune().await?;
+        }
         Ok(run.summary)
     }
 }

@@ -19,8 +19,9 @@ impl Run<'_> {
         let options = &self.service.inner.options;
         let now = self.service.inner.metadata.now().await?;
         let held = now.minus(options.step_timeout).minus(PATIENCE);
-        let ended = now.minus(options.remember_ended).minus(self.options.age);
-        let queued = now.minus(self.options.age).minus(PATIENCE);
+        let age = self.options.floor(options);
+        let ended = now.minus(options.remember_ended).minus(age);
+        let queued = now.minus(age).minus(PATIENCE);
         for (state, before) in
             [(IntentState::Held, held), (IntentState::Queued, queued), (IntentState::Ended, ended)]
         {

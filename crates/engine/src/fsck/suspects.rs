@@ -64,7 +64,10 @@ impl Run<'_> {
         let is_default = limit == MaxSuspects::default();
         let missing = self.summary.of(Kind::MissingObject);
         let orphans = self.summary.of(Kind::Orphan);
-        let differing = self.summary.of(Kind::Pin) + self.summary.of(Kind::Size);
+        let mut differing = self.summary.of(Kind::Pin) + self.summary.of(Kind::Size);
+        if self.options.repairs.adopt {
+            differing = differing.saturating_sub(self.summary.adoptable);
+        }
         if is_default && missing > 0 && objects == 0 && self.has_no_objects().await? {
             return Ok(Some(format!(
                 "there is no object at all, and {missing} rows that want one: is the store `{}` \

@@ -6,6 +6,7 @@ mod costs;
 mod faults;
 mod foreign;
 mod fsck;
+mod fsck_repair;
 mod memory;
 mod model;
 mod pauses;

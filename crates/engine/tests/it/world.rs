@@ -448,3 +448,57 @@ impl ObjectStore for CutListing {
         self.inner.rename_opts(from, to, options).await
     }
 }
+
+/// For fsck.
+impl World {
+    /// Keys in quarantine.
+    pub(crate) async fn quarantined(&self) -> Vec<String> {
+        let below = ObjectKey::parse(".ezdfs/quarantine").unwrap();
+        let found: Vec<_> = self.objects.list(Some(&below)).try_collect().await.unwrap();
+        found.into_iter().map(|object| object.location.to_string()).collect()
+    }
+
+    /// Rows, objects and pending work, to see whether anything was touched.
+    pub(crate) async fn everything(&self) -> String {
+        let mut objects: Vec<String> =
+            self.all_objects().await.iter().map(|o| format!("{o:?}")).collect();
+        objects.sort();
+        let page = self.metadata.scan(&DirPath::root(), None, 1_000).await.unwrap();
+        let mut rows: Vec<String> = page.rows.iter().map(|row| format!("{row:?}")).collect();
+        rows.sort();
+        let far = Timestamp::from_nanos(i64::MAX);
+        let mut pending = Vec::new();
+        for state in [IntentState::Held, IntentState::Queued, IntentState::Ended] {
+            pending.extend(self.metadata.due(state, far, 1_000).await.unwrap());
+        }
+        format!("{objects:#?}{rows:#?}{pending:#?}{:?}", self.quarantined().await)
+    }
+
+    /// What `cp -a` makes of the tree: every file is another one with the same bytes and times.
+    pub(crate) fn restore_tree(&self) {
+        let mut dirs = vec![self.local_root()];
+        while let Some(dir) = dirs.pop() {
+            for entry in std::fs::read_dir(dir).unwrap() {
+                let entry = entry.unwrap();
+                let at = entry.path();
+                if entry.file_name() == ".ezdfs" {
+                    continue;
+                }
+                if entry.file_type().unwrap().is_dir() {
+                    dirs.push(at);
+                    continue;
+                }
+                let copy = at.with_extension("copy");
+                let modified = entry.metadata().unwrap().modified().unwrap();
+                std::fs::write(&copy, std::fs::read(&at).unwrap()).unwrap();
+                std::fs::File::options()
+                    .write(true)
+                    .open(&copy)
+                    .unwrap()
+                    .set_modified(modified)
+                    .unwrap();
+                std::fs::rename(&copy, &at).unwrap();
+            }
+        }
+    }
+}
