@@ -20,6 +20,7 @@ mod listing;
 mod logging;
 mod ls;
 mod maintenance;
+mod membership;
 mod migrate;
 mod mkdir;
 mod mv;

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::context::{Context, Store};
 use crate::maintenance::Maintenance;
+use crate::membership::Membership;
 use crate::outcome::{Failure, Outcome, Result};
 use crate::say;
 use crate::signals;
@@ -117,7 +118,7 @@ pub(crate) fn asset_url(store: &Store, address: SocketAddr) -> String {
 
 /// Serves, and maintains the store, until `signal` ends; ends at once at a second signal.
 pub(crate) async fn until(server: Server, store: &Store, signal: impl Future<Output = ()>) {
-    let maintenance = Maintenance::start(store);
+    let (maintenance, membership) = (Maintenance::start(store), Membership::start(&store.service));
     let stopping = CancellationToken::new();
     let impatient = async {
         signal.await;
@@ -127,7 +128,10 @@ pub(crate) async fn until(server: Server, store: &Store, signal: impl Future<Out
         second.await;
     };
     tokio::select! {
-        () = server.run(stopping.cancelled()) => maintenance.stop().await,
+        () = server.run(stopping.cancelled()) => {
+            maintenance.stop().await;
+            membership.stop().await;
+        }
         () = impatient => tracing::warn!("second signal: ended at once"),
     }
 }

@@ -1,7 +1,7 @@
 //! `ezdfs status`
 
 use clap::Args;
-use ezdfs_core::{FeedStart, Figures, KeyPrefix};
+use ezdfs_core::{FeedStart, Figures, KeyPrefix, MemberState, Timestamp};
 use serde::Serialize;
 
 use crate::context::{Context, Store};
@@ -19,7 +19,8 @@ or works without a trigger (degraded).
 
 JSON (--json): one object with metadata, binarydata (handler, where, reachable, error,
 degraded: a list of texts, missing when there are none), figures (files, bytes, hidden, directories, held, overdue, reaps, feed_lag), feed (readable,
-heartbeat_age_ms, error; missing where there is none) and problems (list of texts).
+heartbeat_age_ms, error; missing where there is none), nodes (of each server: name, version, alive,
+heartbeat_age_ms, feed_lag; missing where none was announced) and problems (list of texts).
 
 Examples:
   ezdfs status
@@ -43,7 +44,22 @@ struct Status {
     figures: Option<FiguresJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
     feed: Option<Feed>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    nodes: Vec<Node>,
     problems: Vec<String>,
+}
+
+/// A server. One that died is shown for an hour.
+#[derive(Debug, Serialize)]
+struct Node {
+    name: String,
+    version: String,
+    alive: bool,
+    /// By database time.
+    heartbeat_age_ms: u64,
+    /// Changes that it has not told yet; missing where it answers nothing from memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    feed_lag: Option<u64>,
 }
 
 /// The change feed.
@@ -115,6 +131,7 @@ fn unopened(loaded: &ezdfs_config::Loaded, e: &ezdfs_core::Error) -> Status {
         binarydata: part(&loaded.settings.store.binarydata),
         figures: None,
         feed: None,
+        nodes: Vec::new(),
         problems: vec![e.to_string()],
     }
 }
@@ -125,6 +142,7 @@ async fn of(store: &Store) -> Status {
     let figures = store.service.metadata().figures().await;
     let probed = probe(store).await;
     let feed = feed(store).await;
+    let nodes = nodes(store).await;
     let mut problems = Vec::new();
     let metadata = Part {
         handler: settings.metadata.clone(),
@@ -158,6 +176,10 @@ async fn of(store: &Store) -> Status {
     if let Ok(figures) = &figures {
         problems.extend(findings(figures));
     }
+    let nodes = nodes.unwrap_or_else(|e| {
+        problems.push(format!("the list of servers cannot be read: {e}"));
+        Vec::new()
+    });
     let figures = figures.ok().map(|f| FiguresJson {
         files: f.files,
         bytes: f.bytes,
@@ -168,7 +190,8 @@ async fn of(store: &Store) -> Status {
         reaps: f.reaps,
         feed_lag: f.feed_lag,
     });
-    Status { version: env!("CARGO_PKG_VERSION"), metadata, binarydata, figures, feed, problems }
+    let version = env!("CARGO_PKG_VERSION");
+    Status { version, metadata, binarydata, figures, feed, nodes, problems }
 }
 
 /// Reads the end of the feed, where the handler has one.
@@ -188,6 +211,31 @@ async fn feed(store: &Store) -> Option<Feed> {
     };
     let heartbeat_age_ms = age.map(|ms| u64::try_from(ms).unwrap_or(u64::MAX));
     Some(Feed { readable: error.is_none(), heartbeat_age_ms, error })
+}
+
+/// The servers, dead ones included.
+async fn nodes(store: &Store) -> Result<Vec<Node>, ezdfs_core::Error> {
+    let metadata = store.service.metadata();
+    let members = metadata.members().await?;
+    if members.is_empty() {
+        return Ok(Vec::new());
+    }
+    let now = metadata.now().await?;
+    Ok(members.into_iter().map(|state| node(state, now)).collect())
+}
+
+fn node(state: MemberState, now: Timestamp) -> Node {
+    Node {
+        name: state.member.name,
+        version: state.member.version,
+        alive: now < state.lease_end,
+        heartbeat_age_ms: millis(now.since(state.heartbeat)),
+        feed_lag: state.feed_lag,
+    }
+}
+
+fn millis(age: std::time::Duration) -> u64 {
+    u64::try_from(age.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Asks the store for an object that is never there.
@@ -245,6 +293,13 @@ fn print(status: &Status, out: &mut Out) -> Result<()> {
             (true, Some(ms)) => format!("ok, heartbeat {ms} ms ago"),
         };
         out.line(&format!("{:<12} {state}", "change feed"))?;
+    }
+    for node in &status.nodes {
+        let age = std::time::Duration::from_millis(node.heartbeat_age_ms).as_secs();
+        let state = if node.alive { "alive" } else { "DEAD" };
+        let lag = node.feed_lag.map_or_else(String::new, |lag| format!(", feed lag {lag}"));
+        let Node { name, version, .. } = node;
+        out.line(&format!("{:<12} {name} ({version}): {state}, {age} s ago{lag}", "node"))?;
     }
     for problem in &status.problems {
         out.line(&format!("PROBLEM: {problem}"))?;

@@ -50,6 +50,12 @@ impl Serving {
         assert_eq!(ran.code, 0, "{ran:?}");
     }
 
+    /// Ends it by a signal.
+    pub(crate) fn kill(self, signal: Signal) {
+        self.signal(signal);
+        self.end();
+    }
+
     fn end(mut self) -> Ran {
         self.child.stdin = None;
         Ran::of(self.child.wait_with_output().unwrap())

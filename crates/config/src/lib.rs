@@ -32,6 +32,7 @@ pub mod location;
 pub mod mode;
 pub mod parts;
 pub mod problem;
+mod process;
 mod read;
 mod reader;
 pub mod secret;
@@ -51,6 +52,7 @@ pub use location::{BinaryUrl, Database, DatabaseUrl, Storage};
 pub use mode::Mode;
 pub use parts::{Side, open_binary, open_metadata, open_side};
 pub use problem::{Place, Problem, Problems};
+pub use process::this_process;
 pub use secret::Secret;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 pub use server::server_options;

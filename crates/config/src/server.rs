@@ -1,6 +1,5 @@
 //! How the database server of a handler is opened.
 
-use std::fs;
 use std::path::Path;
 
 use ezdfs_core::{NamePrefix, Result};
@@ -9,6 +8,7 @@ use ezdfs_metadata::server::{Host, Password, TimeSource, Tls};
 
 use crate::authorities;
 use crate::load::Loaded;
+use crate::process::this_process;
 use crate::server_url::ServerUrl;
 use crate::settings::{SqlHandler, TlsMode};
 
@@ -49,11 +49,4 @@ pub fn server_options(
         scan_pause: ServerOptions::SCAN_PAUSE,
         time: TimeSource::Database,
     })
-}
-
-/// Host and process number: other hosts have processes of the same number.
-fn this_process() -> String {
-    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host: String = host.trim().chars().filter(|c| !c.is_control()).take(64).collect();
-    format!("{host}:{}", std::process::id())
 }

@@ -14,6 +14,7 @@
 //! | [`record`] | rows as stored, and the one rule that turns them into an entry |
 //! | [`intent`] | pending work: publish, rename, delete, reap |
 //! | [`feed`] | the change feed: [`FeedReader`], [`FeedEvent`] |
+//! | [`member`] | [`Member`]: a long-lived process on a store |
 //! | [`metadata`] | [`MetadataStore`], the seam to the metadata handlers |
 //! | [`bad_entry`] | [`BadEntry`]: what a listing meets that cannot be an object |
 //! | [`capabilities`] | what a binarydata handler can do, and [`SealSlot`] |
@@ -26,6 +27,7 @@ pub mod entry;
 pub mod error;
 pub mod feed;
 pub mod intent;
+pub mod member;
 pub mod metadata;
 pub mod name;
 pub mod path;
@@ -40,6 +42,7 @@ pub use entry::{Attrs, DirMeta, Entry, FileMeta};
 pub use error::{Error, ErrorKind, Result};
 pub use feed::{FeedEvent, FeedOp, FeedPoll, FeedReader, FeedStart};
 pub use intent::{Hold, Intent, IntentId, IntentKind, IntentState, Work};
+pub use member::{Member, MemberState};
 pub use metadata::{
     Change, Figures, Guard, MetadataStore, NewFile, Op, Page, Progress, ScanPage, Tombstone,
 };

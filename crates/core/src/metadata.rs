@@ -16,6 +16,7 @@ use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::feed::{FeedReader, FeedStart};
 use crate::intent::{Hold, Intent, IntentId, IntentState};
+use crate::member::{Member, MemberState};
 use crate::name::NamePrefix;
 use crate::path::{DirPath, FilePath};
 use crate::record::{BaseRow, Record, Witness};
@@ -361,6 +362,33 @@ pub trait MetadataStore: Send + Sync + fmt::Debug + 'static {
     async fn beat(&self, unless_younger: Duration) -> Result<()> {
         let _ = unless_younger;
         Err(no_feed(&self.describe()))
+    }
+
+    /// Writes that a long-lived process is alive until `lease` from now, and forgets members whose
+    /// lease ended longer than `remember` ago. Nothing for a handler whose rows live in the objects.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    async fn announce(&self, member: &Member, lease: Duration, remember: Duration) -> Result<()> {
+        let _ = (member, lease, remember);
+        Ok(())
+    }
+
+    /// Forgets the member of that name, which has ended.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    async fn leave(&self, name: &str) -> Result<()> {
+        let _ = name;
+        Ok(())
+    }
+
+    /// The members that are not forgotten, dead ones included, by name.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    async fn members(&self) -> Result<Vec<MemberState>> {
+        Ok(Vec::new())
     }
 
     /// Figures for `ezdfs status`; scans the table.

@@ -23,6 +23,7 @@
 //! | [`fsck`] | rows and objects compared, findings repaired |
 //! | [`throttle`] | a rate that transfers share |
 //! | [`maintenance`] | recovery, reaper, expiry sweep and clean-up, once |
+//! | [`member`] | heartbeats of long-lived processes |
 //! | [`mtime`], [`precondition`], [`media`], [`owner`] | small rules |
 
 pub mod binary;
@@ -39,6 +40,7 @@ pub mod hold;
 pub mod limbo;
 pub mod maintenance;
 pub mod media;
+pub mod member;
 pub mod mtime;
 pub mod owner;
 pub mod precondition;

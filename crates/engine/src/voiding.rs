@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ezdfs_core::{
-    Change, DirPath, FeedReader, FeedStart, Figures, FilePath, Hold, Intent, IntentState,
-    MetadataStore, NamePrefix, Op, Page, Progress, Record, Result, ScanPage, Timestamp, Token,
-    Tombstone,
+    Change, DirPath, FeedReader, FeedStart, Figures, FilePath, Hold, Intent, IntentState, Member,
+    MemberState, MetadataStore, NamePrefix, Op, Page, Progress, Record, Result, ScanPage,
+    Timestamp, Token, Tombstone,
 };
 
 use crate::cache::MetadataCache;
@@ -139,6 +139,18 @@ impl MetadataStore for Voiding {
 
     async fn beat(&self, unless_younger: Duration) -> Result<()> {
         self.inner.beat(unless_younger).await
+    }
+
+    async fn announce(&self, member: &Member, lease: Duration, remember: Duration) -> Result<()> {
+        self.inner.announce(member, lease, remember).await
+    }
+
+    async fn leave(&self, name: &str) -> Result<()> {
+        self.inner.leave(name).await
+    }
+
+    async fn members(&self) -> Result<Vec<MemberState>> {
+        self.inner.members().await
     }
 
     async fn figures(&self) -> Result<Figures> {

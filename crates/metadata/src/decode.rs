@@ -2,8 +2,8 @@
 //! read as its nearest harmless value, and never as an error that would hide other rows.
 
 use ezdfs_core::{
-    Attrs, BaseRow, Error, ErrorKind, FilePath, Intent, IntentId, IntentKind, IntentState,
-    NameHash, NodeKind, NodeRow, Pin, Result, Timestamp, Work,
+    Attrs, BaseRow, Error, ErrorKind, FilePath, Intent, IntentId, IntentKind, IntentState, Member,
+    MemberState, NameHash, NodeKind, NodeRow, Pin, Result, Timestamp, Work,
 };
 
 use crate::rows::Stored;
@@ -167,5 +167,42 @@ fn try_intent(
         state,
         lease_end: Timestamp::from_nanos(number(7)?),
         work,
+    })
+}
+
+// Members, in SQL that every database speaks.
+
+/// ?1 name, ?2 owner, ?3 lease end, ?4 heartbeat, ?5 number of a change, ?6 version.
+pub(crate) const RENEW_MEMBER: &str = "UPDATE ezdfs_lease SET owner = ?2, lease_end = ?3, \
+     heartbeat = ?4, feed_seq = ?5, version = ?6 WHERE node = ?1 AND lock_hash IS NULL";
+/// The same.
+pub(crate) const ADD_MEMBER: &str = "INSERT INTO ezdfs_lease \
+     (node, owner, lease_end, heartbeat, feed_seq, version) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+/// ?1 lease end.
+pub(crate) const FORGET_MEMBERS: &str =
+    "DELETE FROM ezdfs_lease WHERE lock_hash IS NULL AND lease_end < ?1";
+/// ?1 name.
+pub(crate) const LEAVE: &str = "DELETE FROM ezdfs_lease WHERE node = ?1 AND lock_hash IS NULL";
+/// As [`member`] reads them; by name, the latest first.
+pub(crate) const MEMBERS: &str = "SELECT node, owner, version, heartbeat, lease_end, feed_seq, \
+     (SELECT max(seq) FROM ezdfs_change) FROM ezdfs_lease WHERE lock_hash IS NULL \
+     ORDER BY node, heartbeat DESC";
+
+/// The column `feed_seq`; 0 for a member that follows no feed.
+pub(crate) fn feed_seq(member: &Member) -> i64 {
+    member.feed_seq.map_or(0, |seq| i64::try_from(seq).unwrap_or(i64::MAX))
+}
+
+/// A row of [`MEMBERS`].
+pub(crate) fn member(row: &impl Fields) -> Result<MemberState, sqlx::Error> {
+    let number = |at| Ok::<_, sqlx::Error>(int(row, at)?.unwrap_or_default());
+    let word = |at| Ok::<_, sqlx::Error>(text(row, at)?.unwrap_or_default());
+    let feed_seq = u64::try_from(number(5)?).ok().filter(|seq| *seq > 0);
+    let last = u64::try_from(number(6)?).unwrap_or_default();
+    Ok(MemberState {
+        member: Member { name: word(0)?, owner: word(1)?, version: word(2)?, feed_seq },
+        heartbeat: Timestamp::from_nanos(number(3)?),
+        lease_end: Timestamp::from_nanos(number(4)?),
+        feed_lag: feed_seq.map(|seq| last.saturating_sub(seq)),
     })
 }

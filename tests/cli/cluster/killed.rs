@@ -9,7 +9,7 @@ on_both! {
 }
 
 /// Ends what waits for a lock in this database.
-fn end_waiting(site: &Site) {
+pub(super) fn end_waiting(site: &Site) {
     site.database.run(match site.database.kind() {
         ServerKind::Mariadb => {
             "BEGIN NOT ATOMIC FOR c IN (SELECT id FROM information_schema.processlist \
@@ -24,7 +24,7 @@ fn end_waiting(site: &Site) {
 }
 
 /// How many connections work in this database, beside the one that asks.
-fn working(site: &Site) -> &'static str {
+pub(super) fn working(site: &Site) -> &'static str {
     match site.database.kind() {
         ServerKind::Mariadb => {
             "SELECT count(*) FROM information_schema.processlist \

@@ -6,9 +6,13 @@
 //! | `restart` | a database server that is killed and comes back |
 //! | `following` | the change feed, with triggers and without |
 //! | `killed` | publishers that die in the middle |
+//! | `leases` | publishers of other machines that die or stand still |
+//! | `nodes` | several that clean up at once; the list of servers |
 
 mod following;
 mod killed;
+mod leases;
+mod nodes;
 mod restart;
 mod serving;
 

@@ -12,8 +12,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ezdfs_core::{
     Change, Clock, DirPath, Error, ErrorKind, FeedReader, FeedStart, Figures, FilePath, Hold,
-    Intent, IntentState, MetadataStore, NamePrefix, Page, Progress, Record, Result, ScanPage,
-    Timestamp, Token, Tombstone,
+    Intent, IntentState, Member, MemberState, MetadataStore, NamePrefix, Page, Progress, Record,
+    Result, ScanPage, Timestamp, Token, Tombstone,
 };
 use futures::FutureExt as _;
 
@@ -176,6 +176,33 @@ impl MetadataStore for MemoryMetadata {
     async fn beat(&self, unless_younger: Duration) -> Result<()> {
         feed::beat(&mut self.lock(), self.clock.now(), unless_younger);
         Ok(())
+    }
+
+    async fn announce(&self, member: &Member, lease: Duration, remember: Duration) -> Result<()> {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        let alive = MemberState {
+            member: member.clone(),
+            heartbeat: now,
+            lease_end: now.plus(lease),
+            feed_lag: None,
+        };
+        state.members.insert(member.name.clone(), alive);
+        state.members.retain(|_, known| known.lease_end >= now.minus(remember));
+        Ok(())
+    }
+
+    async fn leave(&self, name: &str) -> Result<()> {
+        self.lock().members.remove(name);
+        Ok(())
+    }
+
+    async fn members(&self) -> Result<Vec<MemberState>> {
+        let state = self.lock();
+        let last = u64::try_from(state.last_seq).unwrap_or_default();
+        let lag = |known: &MemberState| known.member.feed_seq.map(|seq| last.saturating_sub(seq));
+        let with_lag = |known: &MemberState| MemberState { feed_lag: lag(known), ..known.clone() };
+        Ok(state.members.values().map(with_lag).collect())
     }
 
     async fn figures(&self) -> Result<Figures> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use ezdfs_core::{BaseRow, FeedOp, Intent, NameHash, NamePrefix, NodeRow, Timestamp};
+use ezdfs_core::{BaseRow, FeedOp, Intent, MemberState, NameHash, NamePrefix, NodeRow, Timestamp};
 
 use crate::place::below;
 use crate::rows::Stored;
@@ -52,6 +52,8 @@ pub(super) struct State {
     /// The highest number that a trim has deleted.
     pub(super) trimmed: i64,
     pub(super) heartbeat: Option<Timestamp>,
+    /// By name.
+    pub(super) members: BTreeMap<String, MemberState>,
 }
 
 impl State {

@@ -286,6 +286,11 @@ pub(super) fn sql(table: &str, names: &Names) -> Sql {
              VALUES (?1, ?2, ?3, ?4, IF(?4 IS NULL, 1, NULL), ?5)"),
         beat: s("INSERT INTO ezdfs_meta (`key`, `value`) VALUES ('heartbeat', ?1) \
              ON DUPLICATE KEY UPDATE `value` = IF(CAST(`value` AS SIGNED) <= ?2, ?1, `value`)"),
+        renew_member: s(crate::decode::RENEW_MEMBER),
+        add_member: s(crate::decode::ADD_MEMBER),
+        forget_members: s(crate::decode::FORGET_MEMBERS),
+        leave: s(crate::decode::LEAVE),
+        members: s(crate::decode::MEMBERS),
         walk: s(format!(
             "SELECT {columns}, {NODE}, b.name_hash FROM {join} WHERE b.name_hash > ?1 \
              ORDER BY b.name_hash LIMIT ?2"

@@ -277,6 +277,11 @@ pub(super) fn sql(table: &str, names: Names) -> Sql {
         beat: s("INSERT INTO ezdfs_meta AS m (key, value) VALUES ('heartbeat', ?1::text) \
              ON CONFLICT (key) DO UPDATE SET value = excluded.value \
              WHERE m.value::bigint <= ?2"),
+        renew_member: s(crate::decode::RENEW_MEMBER),
+        add_member: s(crate::decode::ADD_MEMBER),
+        forget_members: s(crate::decode::FORGET_MEMBERS),
+        leave: s(crate::decode::LEAVE),
+        members: s(crate::decode::MEMBERS),
         walk: s(format!(
             "SELECT {BASE}, {NODE}, b.name_hash FROM {join} WHERE b.name_hash > ?1 \
              ORDER BY b.name_hash LIMIT ?2"

@@ -19,6 +19,7 @@
 //! | `read` | queries |
 //! | `feed` | materialiser, backfill, trim |
 //! | `scan` | what stands in for the feed's trigger |
+//! | `members` | long-lived processes |
 //! | `limits` | names that the base table cannot hold |
 //! | `installed` | whether the schema is there |
 //! | `schema` | installing, checking and removing it |
@@ -34,6 +35,7 @@ mod feed;
 mod findings;
 pub(crate) mod installed;
 pub(crate) mod limits;
+mod members;
 mod publish;
 mod read;
 mod scan;
@@ -51,8 +53,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ezdfs_core::{
     Change, DirPath, Error, ErrorKind, FeedReader, FeedStart, Figures, FilePath, Hold, Intent,
-    IntentState, MetadataStore, NamePrefix, Page, Progress, Record, Result, ScanPage, Timestamp,
-    Token, Tombstone,
+    IntentState, Member, MemberState, MetadataStore, NamePrefix, Page, Progress, Record, Result,
+    ScanPage, Timestamp, Token, Tombstone,
 };
 
 pub use address::{Host, Password, ServerOptions, TimeSource};
@@ -250,6 +252,18 @@ impl<D: Dialect> MetadataStore for ServerMetadata<D> {
 
     async fn beat(&self, unless_younger: Duration) -> Result<()> {
         self.server.beat(unless_younger).await
+    }
+
+    async fn announce(&self, member: &Member, lease: Duration, remember: Duration) -> Result<()> {
+        self.server.announce(member, lease, remember).await
+    }
+
+    async fn leave(&self, name: &str) -> Result<()> {
+        self.server.leave(name).await
+    }
+
+    async fn members(&self) -> Result<Vec<MemberState>> {
+        self.server.read_members().await
     }
 
     async fn figures(&self) -> Result<Figures> {

@@ -151,6 +151,16 @@ pub(crate) struct Sql {
     pub(crate) tell: Statement,
     /// ?1 now, ?2 not above that time.
     pub(crate) beat: Statement,
+    /// ?1 name, ?2 owner, ?3 lease end, ?4 heartbeat, ?5 number of a change, ?6 version.
+    pub(crate) renew_member: Statement,
+    /// The same.
+    pub(crate) add_member: Statement,
+    /// ?1 lease end.
+    pub(crate) forget_members: Statement,
+    /// ?1 name.
+    pub(crate) leave: Statement,
+    /// Rows of [`crate::decode::member`], by name.
+    pub(crate) members: Statement,
     /// ?1 after which hash, ?2 limit. Behind the columns: the hash. For the backfill and for the
     /// scan that stands in for a trigger.
     pub(crate) walk: Statement,

@@ -37,8 +37,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ezdfs_core::{
     Change, Clock, DirPath, Error, ErrorKind, FeedReader, FeedStart, Figures, FilePath, Hold,
-    Intent, IntentState, MetadataStore, NamePrefix, Page, Progress, Record, Result, ScanPage,
-    Timestamp, Token, Tombstone,
+    Intent, IntentState, Member, MemberState, MetadataStore, NamePrefix, Page, Progress, Record,
+    Result, ScanPage, Timestamp, Token, Tombstone,
 };
 use sqlx::sqlite::SqlitePool;
 
@@ -281,6 +281,19 @@ impl MetadataStore for SqliteMetadata {
     /// Nothing: a reader of the one file needs no heartbeat of another process, see `follow`.
     async fn beat(&self, _unless_younger: Duration) -> Result<()> {
         Ok(())
+    }
+
+    async fn announce(&self, member: &Member, lease: Duration, remember: Duration) -> Result<()> {
+        let member = member.clone();
+        self.count(Task::Announce { member, lease, remember }).await.map(drop)
+    }
+
+    async fn leave(&self, name: &str) -> Result<()> {
+        self.count(Task::Leave { name: name.to_owned() }).await.map(drop)
+    }
+
+    async fn members(&self) -> Result<Vec<MemberState>> {
+        self.read_members().await
     }
 
     async fn figures(&self) -> Result<Figures> {

@@ -1,8 +1,8 @@
 //! Queries on the read connections. Each is one statement, so each sees one moment.
 
 use ezdfs_core::{
-    BaseRow, DirPath, Figures, FilePath, Intent, IntentState, Name, Page, Record, Result, ScanPage,
-    Timestamp, Tombstone,
+    BaseRow, DirPath, Figures, FilePath, Intent, IntentState, MemberState, Name, Page, Record,
+    Result, ScanPage, Timestamp, Tombstone,
 };
 use sqlx::Sqlite;
 use sqlx::query::Query;
@@ -251,6 +251,12 @@ impl SqliteMetadata {
             .bind(before.nanos())
             .bind(limit.max(1));
         self.intents("look for due work", query).await
+    }
+
+    pub(super) async fn read_members(&self) -> Result<Vec<MemberState>> {
+        let what = "list members";
+        let rows = self.rows(what, sqlx::query(decode::MEMBERS)).await?;
+        rows.iter().map(|row| self.decoded(what, decode::member(row))).collect()
     }
 
     pub(super) async fn read_figures(&self) -> Result<Figures> {

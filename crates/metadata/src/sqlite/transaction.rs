@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use ezdfs_core::{
-    BaseRow, FilePath, Intent, IntentId, IntentState, Name, NameHash, NamePrefix, NodeKind,
+    BaseRow, FilePath, Intent, IntentId, IntentState, Member, Name, NameHash, NamePrefix, NodeKind,
     NodeRow, Result, Timestamp, Token,
 };
 use sqlx::Sqlite;
@@ -46,6 +46,30 @@ impl Transaction<'_> {
             Ok(done) => Ok(done.rows_affected()),
             Err(e) => Err(self.fail(what, e)),
         }
+    }
+
+    /// Writes that a member is alive, and forgets those whose lease ended before `forget`.
+    pub(super) async fn announce(
+        &mut self,
+        member: &Member,
+        now: Timestamp,
+        lease_end: Timestamp,
+        forget: Timestamp,
+    ) -> Result<u64> {
+        for text in [decode::RENEW_MEMBER, decode::ADD_MEMBER] {
+            let query = sqlx::query(text)
+                .bind(member.name.clone())
+                .bind(member.owner.clone())
+                .bind(lease_end.nanos())
+                .bind(now.nanos())
+                .bind(decode::feed_seq(member))
+                .bind(member.version.clone());
+            if self.run("announce a member", query).await? > 0 {
+                break;
+            }
+        }
+        let query = sqlx::query(decode::FORGET_MEMBERS).bind(forget.nanos());
+        self.run("forget members", query).await
     }
 
     pub(super) async fn rows<T>(

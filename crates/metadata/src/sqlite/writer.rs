@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ezdfs_core::{
-    Change, Clock, Error, ErrorKind, Hold, Intent, Progress, Result, Timestamp, Token,
+    Change, Clock, Error, ErrorKind, Hold, Intent, Member, Progress, Result, Timestamp, Token,
 };
 use sqlx::sqlite::SqliteConnection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::sql::Sql;
 use super::transaction::Transaction;
-use super::{SqliteOptions, connect, error, feed};
+use super::{SqliteOptions, connect, decode, error, feed};
 use crate::change;
 use crate::rows::Rows as _;
 
@@ -31,6 +31,8 @@ pub(super) enum Task {
     Materialise { limit: u32 },
     Backfill { limit: u32 },
     Trim { before: Timestamp },
+    Announce { member: Member, lease: Duration, remember: Duration },
+    Leave { name: String },
 }
 
 #[derive(Debug)]
@@ -236,6 +238,15 @@ impl Owned {
                 feed::backfill(transaction, now, *limit).await.map(Answer::Progress)
             }
             Task::Trim { before } => feed::trim(transaction, *before).await.map(Answer::Count),
+            Task::Announce { member, lease, remember } => {
+                let (lease_end, forget) = (now.plus(*lease), now.minus(*remember));
+                let announced = transaction.announce(member, now, lease_end, forget);
+                announced.await.map(Answer::Count)
+            }
+            Task::Leave { name } => {
+                let query = sqlx::query(decode::LEAVE).bind(name.clone());
+                transaction.run("leave", query).await.map(Answer::Count)
+            }
         }
     }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ezdfs_core::{
     Change, DirPath, Error, ErrorKind, FeedPoll, FeedReader, FeedStart, Figures, FilePath, Hold,
-    Intent, IntentState, MetadataStore, NamePrefix, Page, Progress, Record, Result, ScanPage,
-    Timestamp, Token, Tombstone,
+    Intent, IntentState, Member, MemberState, MetadataStore, NamePrefix, Page, Progress, Record,
+    Result, ScanPage, Timestamp, Token, Tombstone,
 };
 
 use super::plan::Plan;
@@ -132,6 +132,18 @@ impl MetadataStore for FaultyMetadata {
 
     async fn beat(&self, unless_younger: Duration) -> Result<()> {
         self.write("beat", self.inner.beat(unless_younger)).await
+    }
+
+    async fn announce(&self, member: &Member, lease: Duration, remember: Duration) -> Result<()> {
+        self.write("announce", self.inner.announce(member, lease, remember)).await
+    }
+
+    async fn leave(&self, name: &str) -> Result<()> {
+        self.write("leave", self.inner.leave(name)).await
+    }
+
+    async fn members(&self) -> Result<Vec<MemberState>> {
+        self.read("members", self.inner.members()).await
     }
 
     async fn figures(&self) -> Result<Figures> {

@@ -17,6 +17,7 @@ pub mod feed;
 pub mod foreign;
 pub mod guards;
 pub mod holds;
+pub mod members;
 pub mod names;
 pub mod pages;
 pub mod queue;
@@ -105,6 +106,8 @@ macro_rules! metadata_suite {
             holds::every_kind_of_work_is_kept
             holds::reaps_do_not_count_as_holds
             holds::one_of_many_holders_wins
+            members::members_come_and_go
+            members::a_member_lags_behind_the_log
             directories::missing_ancestors_are_made
             directories::a_file_is_no_directory
             directories::a_directory_is_no_file
