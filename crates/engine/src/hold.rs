@@ -120,6 +120,26 @@ impl FileService {
         Ok(())
     }
 
+    /// Does something that may take longer than a lease, such as reading a large object, and renews
+    /// the lease meanwhile. A lease that is lost all the same is noticed by the change that comes
+    /// after, which is guarded by it; what is under way with a store cannot be taken back anyway.
+    pub(crate) async fn keeping<T>(&self, held: &Held, work: impl Future<Output = T>) -> T {
+        let lease = self.inner.options.lease;
+        let mut work = std::pin::pin!(work);
+        loop {
+            match tokio::time::timeout(lease / 3, &mut work).await {
+                Ok(done) => return done,
+                Err(_) => match self.inner.metadata.renew(held.token, lease).await {
+                    Ok(true) => {}
+                    Ok(false) => tracing::warn!("a hold was taken over during a long step"),
+                    Err(e) => {
+                        tracing::warn!(error = %e, "a hold could not be renewed during a long step; it is tried again")
+                    }
+                },
+            }
+        }
+    }
+
     /// Whether nobody has taken the paths over; then they are ours for another lease.
     pub(crate) async fn still_holds(&self, held: &Held) -> Result<bool> {
         self.inner.metadata.renew(held.token, self.inner.options.lease).await

@@ -121,7 +121,7 @@ impl FileService {
         let (Some(file), Some(object)) = (found.record.file(&found.path), &found.object) else {
             return Ok(());
         };
-        let digest = self.digest(&found.path, &pin).await?;
+        let digest = self.keeping(held, self.digest(&found.path, &pin)).await?;
         let file =
             if file.sha256 == Some(digest) { repinned(&file, pin) } else { adopted(&file, object) };
         self.write_version(found, file, held, None).await

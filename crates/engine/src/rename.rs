@@ -67,7 +67,8 @@ impl FileService {
                 return Err(e);
             }
         };
-        let moved = match self.move_object(source, to).await {
+        // A server-side copy may take longer than a lease.
+        let moved = match self.keeping(&held, self.move_object(source, to)).await {
             Ok(moved) => moved,
             Err(e) if was_not_moved(e.kind()) => {
                 self.release(held, false).await;

@@ -204,7 +204,7 @@ impl FileService {
             });
             // All of them, so that what has moved is known when one of them fails.
             let mut failed = None;
-            for moved in futures::future::join_all(moves).await {
+            for moved in self.keeping(held, futures::future::join_all(moves)).await {
                 match moved {
                     Ok(moved) => done.push(moved),
                     Err(e) => failed = failed.or(Some(e)),

@@ -41,7 +41,7 @@ impl FileService {
         let file = in_trash(path, &record)?;
         let object = self.inner.binary.head(&self.inner.binary.key(path)?).await?;
         let Some(object) = object else { return Err(bytes_are_gone(path)) };
-        if !self.is_of_row(&file, &object).await? {
+        if !self.keeping(held, self.is_of_row(&file, &object)).await? {
             return Err(bytes_are_gone(path));
         }
         let revived = NewFile { expires: None, ..moved(&file, object.pin) };

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use ezdfs_testkit::skip::skipped;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::super::json_lines;
+use super::super::{Ran, json_lines};
 use super::killed::{end_waiting, working};
 use super::*;
 

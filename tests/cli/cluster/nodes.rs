@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use super::super::json_lines;
+use super::super::{Ran, json_lines};
 use super::*;
 
 on_both! {

@@ -10,5 +10,6 @@ mod fsck_repair;
 mod memory;
 mod model;
 mod pauses;
+mod simulation;
 mod smoke;
 mod world;

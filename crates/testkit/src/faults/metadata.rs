@@ -36,12 +36,12 @@ impl FaultyMetadata {
         self.plan.call(name, false, dead, run).await
     }
 
-    async fn write<T: Send>(
-        &self,
-        name: &'static str,
-        run: impl Future<Output = Result<T>> + Send,
-    ) -> Result<T> {
-        self.plan.call(name, true, dead, run).await
+    async fn write<T, F>(&self, name: &'static str, run: impl Fn() -> F + Send + Sync) -> Result<T>
+    where
+        T: Send,
+        F: Future<Output = Result<T>> + Send,
+    {
+        self.plan.call_again(name, dead, run).await
     }
 }
 
@@ -94,15 +94,15 @@ impl MetadataStore for FaultyMetadata {
     }
 
     async fn hold(&self, intents: &[Intent], lease: Duration) -> Result<Hold> {
-        self.write("hold", self.inner.hold(intents, lease)).await
+        self.write("hold", || self.inner.hold(intents, lease)).await
     }
 
     async fn renew(&self, token: Token, lease: Duration) -> Result<bool> {
-        self.write("renew", self.inner.renew(token, lease)).await
+        self.write("renew", || self.inner.renew(token, lease)).await
     }
 
     async fn apply(&self, change: Change) -> Result<()> {
-        self.write("apply", self.inner.apply(change)).await
+        self.write("apply", || self.inner.apply(change.clone())).await
     }
 
     async fn intents_on(&self, path: &FilePath) -> Result<Vec<Intent>> {
@@ -118,11 +118,11 @@ impl MetadataStore for FaultyMetadata {
     }
 
     async fn materialise(&self, limit: u32) -> Result<Progress> {
-        self.write("materialise", self.inner.materialise(limit)).await
+        self.write("materialise", || self.inner.materialise(limit)).await
     }
 
     async fn trim_feed(&self, before: Timestamp) -> Result<u64> {
-        self.write("trim_feed", self.inner.trim_feed(before)).await
+        self.write("trim_feed", || self.inner.trim_feed(before)).await
     }
 
     async fn feed(&self, start: FeedStart) -> Result<Box<dyn FeedReader>> {
@@ -131,15 +131,15 @@ impl MetadataStore for FaultyMetadata {
     }
 
     async fn beat(&self, unless_younger: Duration) -> Result<()> {
-        self.write("beat", self.inner.beat(unless_younger)).await
+        self.write("beat", || self.inner.beat(unless_younger)).await
     }
 
     async fn announce(&self, member: &Member, lease: Duration, remember: Duration) -> Result<()> {
-        self.write("announce", self.inner.announce(member, lease, remember)).await
+        self.write("announce", || self.inner.announce(member, lease, remember)).await
     }
 
     async fn leave(&self, name: &str) -> Result<()> {
-        self.write("leave", self.inner.leave(name)).await
+        self.write("leave", || self.inner.leave(name)).await
     }
 
     async fn members(&self) -> Result<Vec<MemberState>> {

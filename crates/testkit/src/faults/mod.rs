@@ -2,7 +2,7 @@
 //!
 //! | type | what it does |
 //! |---|---|
-//! | [`Plan`] | counts calls; kills the process at one of them, or lets somebody act in between |
+//! | [`Plan`] | counts calls; kills the process at one of them, or lets somebody act in between; or draws faults from a seed |
 //! | [`FaultyObjects`] | an object store whose calls follow a plan |
 //! | [`FaultyMetadata`] | a metadata store whose calls follow a plan |
 //! | [`StampedObjects`] | an object store whose objects change in a test's time |
@@ -17,5 +17,5 @@ mod stamped;
 pub use clock::TickingClock;
 pub use metadata::FaultyMetadata;
 pub use objects::FaultyObjects;
-pub use plan::{Loss, Plan, When};
+pub use plan::{Chances, Injected, Loss, Plan, When};
 pub use stamped::StampedObjects;

@@ -52,7 +52,8 @@ impl ObjectStore for FaultyObjects {
         payload: PutPayload,
         opts: PutOptions,
     ) -> Result<PutResult> {
-        self.plan.call("put", true, dead, self.inner.put_opts(location, payload, opts)).await
+        let put = || self.inner.put_opts(location, payload.clone(), opts.clone());
+        self.plan.call_again("put", dead, put).await
     }
 
     async fn put_multipart_opts(
@@ -84,7 +85,7 @@ impl ObjectStore for FaultyObjects {
                 let (inner, plan) = (inner.clone(), plan.clone());
                 async move {
                     let location = location?;
-                    plan.call("delete", true, dead, inner.delete(&location)).await?;
+                    plan.call_again("delete", dead, || inner.delete(&location)).await?;
                     Ok(location)
                 }
             })
@@ -108,11 +109,13 @@ impl ObjectStore for FaultyObjects {
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.plan.call("copy", true, dead, self.inner.copy_opts(from, to, options)).await
+        let copy = || self.inner.copy_opts(from, to, options.clone());
+        self.plan.call_again("copy", dead, copy).await
     }
 
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
-        self.plan.call("rename", true, dead, self.inner.rename_opts(from, to, options)).await
+        let rename = || self.inner.rename_opts(from, to, options.clone());
+        self.plan.call_again("rename", dead, rename).await
     }
 }
 

@@ -96,7 +96,9 @@ impl Call {
         let look = |want| Some((want, None, true));
         let set = |want, to, ends| Some((want, Some(to), ends));
         let (want, to, ends) = match (of.op, of.outcome) {
-            (_, Outcome::Failed) | (Op::Read, Outcome::Unknown | Outcome::Refused) => None,
+            (_, Outcome::Failed)
+            | (Op::Read, Outcome::Unknown | Outcome::Refused)
+            | (Op::Put(_), Outcome::Refused) => None,
             (Op::Read, Outcome::Seen(content)) => look(Want::Is(content)),
             (Op::Read, Outcome::Done) => look(Want::Present),
             // What was not acknowledged may take effect although its condition holds no more.
