@@ -18,6 +18,8 @@ use crate::site::{STRICT_NODE, Site};
 
 /// Lease and longest step of a dead process, and time for this machine.
 const QUIET: Duration = Duration::from_secs(90);
+/// `settle` of the protocol.
+const SETTLE: Duration = Duration::from_secs(5);
 /// For one path to be readable when everything is well.
 const READABLE: Duration = Duration::from_secs(60);
 
@@ -33,6 +35,7 @@ pub(crate) async fn run(site: &Arc<Site>, board: &Board) {
     let read: Vec<Event> = board.history.events();
     check_paths(board, &resolved(read, &last, board));
     check_leftovers(site, board, &last).await;
+    fsck(site, board).await;
 }
 
 /// Until nothing is held and nothing waits to be reaped.
@@ -240,6 +243,32 @@ async fn check_leftovers(site: &Site, board: &Board, last: &BTreeMap<String, Opt
         }
     }
     board.fact(format!("{} files listed and read", listed.len()));
+}
+
+/// Nothing for `fsck` to find, every byte read. What PHP nodes leave when their database goes away
+/// between bytes and row, or when they are raced, is theirs.
+async fn fsck(site: &Site, board: &Board) {
+    // What changed less than this ago may still be under way, also when all is quiet.
+    tokio::time::sleep(SETTLE).await;
+    let args = ["fsck", "--deep", "--min-age", "0s", "--json"];
+    let ran = process::run(site, board, &args, Vec::new(), Fault::None, false).await;
+    let text = String::from_utf8_lossy(&ran.out);
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap_or_default());
+    let (ends, findings): (Vec<Value>, Vec<Value>) =
+        lines.partition(|line| line.get("summary").is_some());
+    if ends.len() != 1 || !matches!(ran.code, Some(0 | 4)) {
+        board.found("P6", format!("fsck did not come to its end: {:?} {}", ran.code, ran.why()));
+    }
+    for finding in &findings {
+        let path = finding["path"].as_str().unwrap_or_default();
+        let class = Class::of(path);
+        if class == Class::Race || (class.is_foreign() && board.was_interrupted(path)) {
+            board.fact(format!("fsck, on a path that PHP left so: {finding}"));
+        } else {
+            board.found("P6", format!("fsck: {finding}"));
+        }
+    }
+    board.fact(format!("fsck --deep: {} findings in all", findings.len()));
 }
 
 fn walk(dir: &Path, into: &mut Vec<std::path::PathBuf>) {

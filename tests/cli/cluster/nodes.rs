@@ -22,8 +22,8 @@ fn nodes_that_clean_up_at_once_do_everything_once(database: TestDatabase) {
         home.write(format!("gone/{n}"), n.to_string());
         home.write(format!("over/{n}"), n.to_string());
     }
-    home.ok(["put", "-r", "gone", "images"]);
-    home.ok(["put", "-r", "over", "images", "--expires", "+1"]);
+    home.ok(["put", "-r", "gone", "images/gone"]);
+    home.ok(["put", "-r", "over", "images/over", "--expires", "+1"]);
     home.ok(["rm", "-r", "images/gone"]);
     for n in 0..FILES {
         php.create(&format!("images/php/{n}"), b"by PHP");
