@@ -23,6 +23,8 @@ pub enum Reaped {
     Kept,
     /// Somebody else is at work on the path: later.
     Busy,
+    /// Another node has carried it out.
+    Done,
 }
 
 impl FileService {
@@ -36,6 +38,12 @@ impl FileService {
             Some(held) => held,
             None => return Ok(Reaped::Busy),
         };
+        // Nodes list what is due at the same time; whoever held the path may have done it.
+        let queued = self.inner.metadata.intents_on(&reap.path).await;
+        if queued.as_ref().is_ok_and(|all| all.iter().all(|intent| intent.id != reap.id)) {
+            self.release(held, false).await;
+            return Ok(Reaped::Done);
+        }
         let reaped = self.reap_held(reap, key, pin.as_ref(), &held).await;
         if !matches!(reaped, Ok(Reaped::Removed | Reaped::Kept)) {
             self.release(held, false).await;
