@@ -29,6 +29,7 @@ mod sql;
 use std::sync::Arc;
 
 use ezdfs_core::{FeedReader, FeedStart, MetadataStore};
+use futures::TryStreamExt as _;
 use sqlx::mysql::{MySql as Db, MySqlArguments, MySqlConnection, MySqlRow};
 use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Row as _};
@@ -99,13 +100,19 @@ impl Dialect for Mysql {
         Ok(sql::sql(table, &names))
     }
 
-    async fn fetch(
+    async fn decode<T: Send>(
         conn: &mut MySqlConnection,
         statement: &Statement,
         params: Vec<Param>,
-    ) -> Result<Vec<MySqlRow>, sqlx::Error> {
+        decode: impl Fn(MySqlRow) -> Result<T, sqlx::Error> + Send,
+    ) -> Result<Vec<T>, sqlx::Error> {
         let (text, params) = statement.render(params);
-        query(text, params).fetch_all(conn).await
+        let mut rows = query(text, params).fetch(conn);
+        let mut decoded = Vec::new();
+        while let Some(row) = rows.try_next().await? {
+            decoded.push(decode(row)?);
+        }
+        Ok(decoded)
     }
 
     async fn execute(

@@ -17,6 +17,7 @@ pub use schema::{check, ddl, install, uninstall};
 use std::sync::Arc;
 
 use ezdfs_core::{ErrorKind, FeedReader, FeedStart, MetadataStore};
+use futures::TryStreamExt as _;
 use sqlx::postgres::{
     PgArguments, PgConnectOptions, PgConnection, PgRow, PgSslMode, Postgres as Db,
 };
@@ -131,13 +132,19 @@ impl Dialect for Postgres {
         Ok(sql::sql(table, names))
     }
 
-    async fn fetch(
+    async fn decode<T: Send>(
         conn: &mut PgConnection,
         statement: &Statement,
         params: Vec<Param>,
-    ) -> Result<Vec<PgRow>, sqlx::Error> {
+        decode: impl Fn(PgRow) -> Result<T, sqlx::Error> + Send,
+    ) -> Result<Vec<T>, sqlx::Error> {
         let (text, params) = statement.render(params);
-        query(text, params).fetch_all(conn).await
+        let mut rows = query(text, params).fetch(conn);
+        let mut decoded = Vec::new();
+        while let Some(row) = rows.try_next().await? {
+            decoded.push(decode(row)?);
+        }
+        Ok(decoded)
     }
 
     async fn execute(

@@ -67,12 +67,23 @@ pub(crate) trait Dialect: Debug + Send + Sync + Sized + 'static {
         table: &str,
     ) -> impl Future<Output = Result<Sql, sqlx::Error>> + Send;
 
+    /// Runs a query and decodes each row as it comes: the server goes on with the rows behind it
+    /// meanwhile.
+    fn decode<T: Send>(
+        conn: &mut Self::Conn,
+        statement: &Statement,
+        params: Vec<Param>,
+        decode: impl Fn(Self::Row) -> Result<T, sqlx::Error> + Send,
+    ) -> impl Future<Output = Result<Vec<T>, sqlx::Error>> + Send;
+
     /// Runs a query.
     fn fetch(
         conn: &mut Self::Conn,
         statement: &Statement,
         params: Vec<Param>,
-    ) -> impl Future<Output = Result<Vec<Self::Row>, sqlx::Error>> + Send;
+    ) -> impl Future<Output = Result<Vec<Self::Row>, sqlx::Error>> + Send {
+        Self::decode(conn, statement, params, Ok)
+    }
 
     /// Runs a statement; says how many rows it changed.
     fn execute(

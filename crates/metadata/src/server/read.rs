@@ -14,18 +14,6 @@ use crate::page::{LIST_AT_ONCE, listing, usable};
 use crate::rows::Stored;
 
 impl<D: Dialect> Server<D> {
-    async fn decoded<T>(
-        &self,
-        what: &str,
-        statement: &Statement,
-        params: Vec<Param>,
-        decode: impl Fn(&D::Row) -> Result<T, sqlx::Error>,
-    ) -> Result<Vec<T>> {
-        let rows = self.query(what, statement, params).await?;
-        let decoded: Result<_, sqlx::Error> = rows.iter().map(decode).collect();
-        decoded.map_err(|e| self.connections.failed(what, e))
-    }
-
     pub(super) async fn foreign_waits(&self) -> Result<bool> {
         let rows = self.query("read the change feed", &self.sql.foreign_waits, vec![]).await?;
         Ok(!rows.is_empty())
@@ -34,7 +22,8 @@ impl<D: Dialect> Server<D> {
     pub(super) async fn read_record(&self, path: &FilePath) -> Result<Record> {
         let name = self.options.prefix.name(path);
         let params = params![name.hash().to_hex()];
-        let found = self.decoded("load a file", &self.sql.record, params, decode::stored);
+        let found =
+            self.decode("load a file", &self.sql.record, params, |row| decode::stored(&row));
         let stored = found.await?.into_iter().next().unwrap_or_default();
         Ok(Record::new(name.as_str(), stored.base, stored.node))
     }
@@ -53,8 +42,8 @@ impl<D: Dialect> Server<D> {
             after.unwrap_or_default(),
             i64::from(limit)
         ];
-        let rows = self.decoded("list a directory", &self.sql.list, params, |row| {
-            Ok((decode::text(row, decode::BASENAME)?, decode::stored(row)?))
+        let rows = self.decode("list a directory", &self.sql.list, params, |row| {
+            Ok((decode::text(&row, decode::BASENAME)?, decode::stored(&row)?))
         });
         Ok(listing(prefix, dir, rows.await?, limit, now))
     }
@@ -75,8 +64,8 @@ impl<D: Dialect> Server<D> {
                 (&self.sql.scan, params![after, range.low, range.high, range.dir, i64::from(limit)])
             }
         };
-        let rows = self.decoded("walk the table", statement, params, |row| {
-            Ok((decode::text(row, decode::BEHIND)?, decode::stored(row)?))
+        let rows = self.decode("walk the table", statement, params, |row| {
+            Ok((decode::text(&row, decode::BEHIND)?, decode::stored(&row)?))
         });
         let rows = rows.await?;
         let is_full = u32::try_from(rows.len()).is_ok_and(|n| n >= limit);
@@ -113,8 +102,8 @@ impl<D: Dialect> Server<D> {
                     ],
                 ),
             };
-            let rows = self.decoded("list soft-deleted files", statement, params, |row| {
-                Ok((decode::text(row, decode::BEHIND)?, decode::stored(row)?))
+            let rows = self.decode("list soft-deleted files", statement, params, |row| {
+                Ok((decode::text(&row, decode::BEHIND)?, decode::stored(&row)?))
             });
             let rows = rows.await?;
             let is_full = rows.len() >= wanted;
@@ -147,8 +136,8 @@ impl<D: Dialect> Server<D> {
             None => (false, String::new(), String::new()),
         };
         let params = params![before.millis(), is_bound, low, high, i64::from(limit.max(1))];
-        let rows = self.decoded("look for expired files", &self.sql.expired, params, |row| {
-            Ok((decode::text(row, decode::BEHIND)?, decode::stored(row)?))
+        let rows = self.decode("look for expired files", &self.sql.expired, params, |row| {
+            Ok((decode::text(&row, decode::BEHIND)?, decode::stored(&row)?))
         });
         let prefix = &self.options.prefix;
         let rows = rows.await?.into_iter().filter_map(|(hash, Stored { base, node })| {
@@ -226,7 +215,7 @@ impl<D: Dialect> Server<D> {
 
     /// A value of `ezdfs_meta`.
     pub(crate) async fn meta(&self, key: &str) -> Result<Option<String>> {
-        let found = self.decoded("read the schema", &self.sql.meta, params![key], |row| {
+        let found = self.decode("read the schema", &self.sql.meta, params![key], |row| {
             Ok(row.bytes(0)?.map(|b| String::from_utf8_lossy(b).into_owned()))
         });
         Ok(found.await?.into_iter().next().flatten())

@@ -311,7 +311,18 @@ impl<D: Dialect> Server<D> {
         statement: &Statement,
         params: Vec<Param>,
     ) -> Result<Vec<D::Row>> {
-        self.alone(what, statement, params, true).await.map(|(rows, _)| rows)
+        self.decode(what, statement, params, Ok).await
+    }
+
+    /// The same, each row decoded as it comes.
+    pub(super) async fn decode<T: Send>(
+        &self,
+        what: &str,
+        statement: &Statement,
+        params: Vec<Param>,
+        decode: impl Fn(D::Row) -> Result<T, sqlx::Error> + Send + Sync,
+    ) -> Result<Vec<T>> {
+        self.alone(what, statement, params, Some(decode)).await.map(|(rows, _)| rows)
     }
 
     /// Runs a statement outside of any transaction that may be run twice.
@@ -321,29 +332,34 @@ impl<D: Dialect> Server<D> {
         statement: &Statement,
         params: Vec<Param>,
     ) -> Result<u64> {
-        self.alone(what, statement, params, false).await.map(|(_, count)| count)
+        let no_query = None::<fn(D::Row) -> Result<(), sqlx::Error>>;
+        self.alone(what, statement, params, no_query).await.map(|(_, count)| count)
     }
 
     /// Rows of a query, or how many rows a statement changed. Runs again when others were in the
     /// way, the connection was gone or its host became read-only.
-    async fn alone(
+    async fn alone<T: Send>(
         &self,
         what: &str,
         statement: &Statement,
         params: Vec<Param>,
-        is_query: bool,
-    ) -> Result<(Vec<D::Row>, u64)> {
+        query: Option<impl Fn(D::Row) -> Result<T, sqlx::Error> + Send + Sync>,
+    ) -> Result<(Vec<T>, u64)> {
         let mut patience = Patience::new(self.options.io_timeout);
         loop {
             let mut lent = self.connections.lend().await?;
             lent.is_dirty = true;
             let conn = &mut lent.conn;
             let params = params.clone();
+            let query = query.as_ref();
             let run = async move {
-                if is_query {
-                    D::fetch(conn, statement, params).await.map(|rows| (rows, 0))
-                } else {
-                    D::execute(conn, statement, params).await.map(|count| (Vec::new(), count))
+                match query {
+                    Some(decode) => {
+                        D::decode(conn, statement, params, decode).await.map(|rows| (rows, 0))
+                    }
+                    None => {
+                        D::execute(conn, statement, params).await.map(|count| (Vec::new(), count))
+                    }
                 }
             };
             let e = match tokio::time::timeout(self.options.io_timeout, run).await {
