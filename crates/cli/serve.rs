@@ -4,10 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use clap::Args;
-use ezdfs_config::{AccessLog, Freshness};
+use ezdfs_config::{AccessLog, AdminVerb, Freshness};
 use ezdfs_core::{Error, OsEntropy};
 use ezdfs_engine::{CacheOptions, Follower, FollowerOptions};
-use ezdfs_http::{AdminSettings, CachePolicies, Format, Limits, ServeSettings, Server};
+use ezdfs_http::{
+    AdminSettings, CachePolicies, CachePolicy, Cors, Format, InlineTypes, Limits, Placeholder,
+    Placeholders, Policies, ServeSettings, Server, SigningKeys, Token, Tokens, Verb,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::{Context, Store};
@@ -28,6 +31,9 @@ Examples:
   ezdfs serve
   ezdfs serve --listen 0.0.0.0:8080
   ezdfs --config /etc/ezdfs/ezdfs.toml --log-format json serve --admin-listen 127.0.0.1:0";
+
+/// Most bytes of a file that the admin API stores: what S3 takes as one object.
+const MAX_FILE: u64 = 5 << 40;
 
 /// Serve the files of the store over HTTP
 #[derive(Debug, Args)]
@@ -93,12 +99,12 @@ pub(crate) async fn bind(
     admin: SocketAddr,
 ) -> Result<Server, Error> {
     let settings = &store.settings().serve;
-    let policies = settings.cache_policy.iter().map(|p| (&*p.pattern, &*p.cache_control));
     let serve = ServeSettings {
         listen,
         url_prefix: settings.url_prefix.as_str().parse()?,
         public: settings.public.clone(),
-        cache_policies: CachePolicies::new(policies)?,
+        signing_keys: signing_keys(store)?,
+        policies: policies(settings)?,
         access_log: match settings.access_log {
             AccessLog::Combined => Some(Format::Combined),
             AccessLog::Json => Some(Format::Json),
@@ -106,9 +112,65 @@ pub(crate) async fn bind(
         },
         limits: Limits::default(),
     };
-    let admin = AdminSettings { listen: admin, limits: Limits::default() };
+    let admin = AdminSettings {
+        listen: admin,
+        tokens: tokens(&store.settings().admin)?,
+        max_file: MAX_FILE,
+        limits: Limits::default(),
+    };
     let log = Box::new(std::io::stdout());
     Server::bind(store.service.clone(), serve, Some(admin), log).await
+}
+
+fn policies(settings: &ezdfs_config::ServeSettings) -> Result<Policies, Error> {
+    let cache = settings.cache_policy.iter().map(|p| CachePolicy {
+        pattern: &p.pattern,
+        hashed: p.hashed,
+        cache_control: &p.cache_control,
+        cdn_cache_control: p.cdn_cache_control.as_deref(),
+    });
+    let placeholders = settings.placeholder.iter().map(|p| Placeholder {
+        pattern: &p.pattern,
+        path: &p.path,
+        as_found: p.status == 200,
+    });
+    Ok(Policies {
+        cache: CachePolicies::new(cache)?,
+        inline: InlineTypes::new(settings.inline.iter().map(String::as_str))?,
+        surrogate_keys: settings.surrogate_keys,
+        cors: Cors::new(settings.cors_origins.iter().map(String::as_str))?,
+        placeholders: Placeholders::new(placeholders)?,
+    })
+}
+
+fn tokens(settings: &ezdfs_config::AdminSettings) -> Result<Tokens, Error> {
+    let tokens = settings.tokens.iter().map(|token| {
+        let verbs = token.verbs.iter().map(|verb| match verb {
+            AdminVerb::Get => Verb::Get,
+            AdminVerb::List => Verb::List,
+            AdminVerb::Put => Verb::Put,
+            AdminVerb::Delete => Verb::Delete,
+        });
+        Ok(Token {
+            name: token.name.clone(),
+            sha256: token.sha256.parse()?,
+            verbs: verbs.collect(),
+            prefixes: token.prefixes.clone(),
+        })
+    });
+    Tokens::new(tokens.collect::<Result<_, Error>>()?)
+}
+
+fn signing_keys(store: &Store) -> Result<SigningKeys, Error> {
+    let settings = &store.settings().serve;
+    let mut keys = Vec::new();
+    for key in &settings.signing_keys {
+        let secret = store.loaded.reveal(&key.secret);
+        let secret = secret.map_err(|e| e.context(format_args!("signing key `{}`", key.id)))?;
+        keys.push((&*key.id, secret));
+    }
+    let keys = keys.iter().map(|(id, secret)| (*id, secret.expose().as_bytes()));
+    SigningKeys::new(keys, settings.max_signed_life)
 }
 
 /// The URL below which a listener at `address` has the assets.

@@ -12,7 +12,7 @@ use ezdfs_core::{
     Name, NamePrefix, OsEntropy, SystemClock,
 };
 use ezdfs_engine::{BinaryStore, FileService, Options, Parts, PublishOptions, Published};
-use ezdfs_http::{CachePolicies, Limits, ServeSettings, Server};
+use ezdfs_http::{Limits, Policies, ServeSettings, Server, SigningKeys};
 use ezdfs_metadata::memory::ForeignRow;
 use ezdfs_metadata::server::{FeedChoice, Host, Password, ServerOptions, Tls};
 use ezdfs_metadata::{mysql, postgres};
@@ -200,7 +200,8 @@ impl Site {
             listen: "127.0.0.1:0".parse().unwrap(),
             url_prefix: format!("/{PREFIX}").parse().unwrap(),
             public: vec!["images".to_owned(), "images-versioned".to_owned()],
-            cache_policies: CachePolicies::new([]).unwrap(),
+            signing_keys: SigningKeys::new([], Duration::from_secs(60)).unwrap(),
+            policies: Policies::default(),
             access_log: None,
             limits: Limits::default(),
         };

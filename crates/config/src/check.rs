@@ -30,6 +30,12 @@ pub fn check(loaded: &Loaded) -> Vec<Problem> {
             problems.push(loaded.problem(&key, e.to_string(), "then check again"));
         }
     }
+    for (i, key) in loaded.settings.serve.signing_keys.iter().enumerate() {
+        if let Err(e) = key.secret.resolve(&loaded.env) {
+            let key = format!("serve.signing_keys[{i}].secret");
+            problems.push(loaded.problem(&key, e.to_string(), "then check again"));
+        }
+    }
     for (name, handler) in loaded.settings.binarydata_handlers.iter() {
         let storage = &handler.url.storage;
         if !matches!(storage, Storage::File(_) | Storage::Memory(_)) {

@@ -20,7 +20,8 @@
 //! | [`duration`], [`mode`], [`url_prefix`], [`location`], [`server_url`] | values with a grammar of their own |
 //!
 //! `tree` is the file with the line of every value, `reader` takes keys out of it and reports what
-//! is left over, `read` does so for every section, `validate` compares sections.
+//! is left over, `read` does so for every section (`read_serve` for `[serve]` and `[admin]`), `validate` compares
+//! sections.
 
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod authorities;
@@ -34,6 +35,7 @@ pub mod parts;
 pub mod problem;
 mod process;
 mod read;
+mod read_serve;
 mod reader;
 pub mod secret;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
@@ -58,8 +60,9 @@ pub use secret::Secret;
 pub use server::server_options;
 pub use server_url::{HostPort, ServerUrl};
 pub use settings::{
-    AccessLog, AdminSettings, BinaryHandler, CachePolicy, DEFAULT_HANDLER, Freshness, Handlers,
-    MetadataHandler, ServeSettings, Settings, SqlHandler, StoreSettings, TlsMode,
+    AccessLog, AdminSettings, AdminToken, AdminVerb, BinaryHandler, CachePolicy, DEFAULT_HANDLER,
+    Freshness, Handlers, MetadataHandler, Placeholder, ServeSettings, Settings, SigningKey,
+    SqlHandler, StoreSettings, TlsMode,
 };
 pub use tree::Origin;
 pub use url_prefix::UrlPrefix;

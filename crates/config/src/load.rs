@@ -9,6 +9,7 @@ use ezdfs_core::Error;
 use crate::env::{Environment, overlay};
 use crate::problem::{Place, Problem, Problems};
 use crate::reader::Reader;
+use crate::secret::{Hidden, Secret};
 use crate::settings::Settings;
 use crate::tree::{Node, Origin, Table, Value};
 use crate::{read, tree};
@@ -69,6 +70,14 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// The value of a secret, from the environment that the settings were loaded in.
+    ///
+    /// # Errors
+    /// As [`Secret::resolve`].
+    pub fn reveal(&self, secret: &Secret) -> Result<Hidden, Error> {
+        secret.resolve(&self.env)
+    }
+
     /// Where a dotted key was set.
     #[must_use]
     pub fn origin(&self, key: &str) -> Origin {

@@ -8,15 +8,14 @@ use ezdfs_core::FilePath;
 
 use crate::location::{Database, Storage, binary, database, endpoint};
 use crate::mode::{Mode, at_least};
-use crate::reader::{Reader, Refusal, Section, boolean, integer, list, suggestion, text, word};
+use crate::reader::{Reader, Refusal, Section, boolean, integer, suggestion, text, word};
 use crate::secret::secret;
 use crate::settings::{
-    AccessLog, AdminSettings, BinaryHandler, CachePolicy, DEFAULT_HANDLER, Freshness, Handlers,
-    MetadataHandler, ServeSettings, Settings, SqlHandler, StoreSettings, TlsMode,
+    BinaryHandler, DEFAULT_HANDLER, Handlers, MetadataHandler, Settings, SqlHandler, StoreSettings,
+    TlsMode,
 };
 use crate::tree::{Node, Table, Value};
-use crate::url_prefix::url_prefix;
-use crate::{duration, validate};
+use crate::{duration, read_serve, validate};
 
 const DAY: Duration = Duration::from_secs(86_400);
 const TLS: [(&str, TlsMode); 3] =
@@ -28,8 +27,8 @@ pub(crate) fn settings(root: Table, data_dir: &Path, r: &mut Reader) -> Settings
     let store = root.section(r, "store");
     let metadata = root.section(r, "metadata_handlers");
     let binarydata = root.section(r, "binarydata_handlers");
-    let serve = serve(root.section(r, "serve"), r);
-    let admin = admin(root.section(r, "admin"), r);
+    let serve = read_serve::serve(root.section(r, "serve"), r);
+    let admin = read_serve::admin(root.section(r, "admin"), r);
     root.finish(r);
 
     let metadata = handlers(metadata, r, |s, r| metadata_handler(s, data_dir, r));
@@ -308,103 +307,11 @@ fn region(node: Node) -> Result<String, Refusal> {
     }
 }
 
-fn serve(mut s: Section, r: &mut Reader) -> ServeSettings {
-    let d = ServeSettings::default();
-    let key = s.key("cache_policy");
-    let settings = ServeSettings {
-        listen: s.get(r, "listen", address).unwrap_or(d.listen),
-        url_prefix: s.get(r, "url_prefix", url_prefix).unwrap_or(d.url_prefix),
-        public: s.get(r, "public", list(segment)).unwrap_or(d.public),
-        freshness: s
-            .get(r, "freshness", word(&[("feed", Freshness::Feed), ("strict", Freshness::Strict)]))
-            .unwrap_or(d.freshness),
-        access_log: s
-            .get(
-                r,
-                "access_log",
-                word(&[
-                    ("combined", AccessLog::Combined),
-                    ("json", AccessLog::Json),
-                    ("off", AccessLog::Off),
-                ]),
-            )
-            .unwrap_or(d.access_log),
-        cache_policy: s.get(r, "cache_policy", list(Ok)).map_or(d.cache_policy, |items| {
-            items
-                .into_iter()
-                .enumerate()
-                .filter_map(|(i, item)| cache_policy(format!("{key}[{i}]"), item, r))
-                .collect()
-        }),
-    };
-    s.finish(r);
-    settings
-}
-
-fn cache_policy(key: String, node: Node, r: &mut Reader) -> Option<CachePolicy> {
-    let Value::Table(_) = node.value else {
-        r.origins.insert(key.clone(), node.origin);
-        let refusal = Refusal::wrong_type(&node.value, "write it as [[serve.cache_policy]]");
-        r.refuse(&key, refusal);
-        return None;
-    };
-    let mut s = Section::of(r, key.clone(), node);
-    let pattern = s.get(r, "match", glob);
-    let cache_control = s.get(r, "cache_control", field_value);
-    for name in ["match", "cache_control"] {
-        if !r.origins.contains_key(&s.key(name)) {
-            r.refuse(&key, Refusal::new(format!("`{name}` is missing"), format!("add `{name}`")));
-        }
-    }
-    s.finish(r);
-    Some(CachePolicy { pattern: pattern?, cache_control: cache_control? })
-}
-
-fn glob(node: Node) -> Result<String, Refusal> {
-    let policy = CachePolicy { pattern: text(node)?, cache_control: String::new() };
-    let fix = "write a pattern over the path, without a leading slash, e.g. \"images/**\"";
-    if policy.pattern.is_empty() || policy.pattern.starts_with('/') {
-        return Err(Refusal::new("this pattern matches no path", fix));
-    }
-    match policy.glob() {
-        Ok(_) => Ok(policy.pattern),
-        Err(e) => Err(Refusal::new(format!("not a pattern: {}", e.kind()), fix)),
-    }
-}
-
-fn field_value(node: Node) -> Result<String, Refusal> {
-    let value = text(node)?;
-    let visible = value.bytes().all(|b| (b' '..0x7f).contains(&b));
-    if visible && !value.is_empty() && value.trim() == value {
-        Ok(value)
-    } else {
-        Err(Refusal::new("not the value of a header field", "write e.g. \"public, max-age=60\""))
-    }
-}
-
-/// One segment of a path.
-fn segment(node: Node) -> Result<String, Refusal> {
-    let segment = text(node)?;
-    match segment.parse::<FilePath>() {
-        Ok(path) if path.segments().count() == 1 => Ok(segment),
-        _ => Err(Refusal::new(
-            "each item is one first path segment",
-            "write names without a slash, e.g. [\"images\", \"images-versioned\"]",
-        )),
-    }
-}
-
-fn address(node: Node) -> Result<SocketAddr, Refusal> {
+pub(crate) fn address(node: Node) -> Result<SocketAddr, Refusal> {
     text(node)?.parse().map_err(|_| {
         Refusal::new(
             "not an IP address and port",
             "write e.g. \"127.0.0.1:8080\", \"0.0.0.0:8080\" or \"[::]:8080\"",
         )
     })
-}
-
-fn admin(mut s: Section, r: &mut Reader) -> AdminSettings {
-    let listen = s.get(r, "listen", address).unwrap_or(AdminSettings::default().listen);
-    s.finish(r);
-    AdminSettings { listen }
 }

@@ -23,7 +23,7 @@ impl Refusal {
 }
 
 /// Keys of the plan that later versions bring: saying "unknown" alone would mislead.
-const LATER: [&str; 4] = ["mount", "cache", "serve.sites", "admin.tokens"];
+const LATER: [&str; 3] = ["mount", "cache", "serve.sites"];
 
 /// What was found while reading.
 pub(crate) struct Reader {

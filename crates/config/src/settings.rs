@@ -202,8 +202,21 @@ pub struct ServeSettings {
     pub freshness: Freshness,
     /// Form of the access log.
     pub access_log: AccessLog,
+    /// Longest life of a signed URL.
+    #[serde(serialize_with = "duration::serialize")]
+    pub max_signed_life: Duration,
+    /// Media types that browsers show in place; everything else is downloaded.
+    pub inline: Vec<String>,
+    /// Whether answers name the directories that they lie in, for purges of caches in front.
+    pub surrogate_keys: bool,
+    /// Sites whose scripts may read answers.
+    pub cors_origins: Vec<String>,
     /// Header fields by path; the first match counts.
     pub cache_policy: Vec<CachePolicy>,
+    /// What is shown in place of missing files; the first match counts.
+    pub placeholder: Vec<Placeholder>,
+    /// Keys of signed URLs.
+    pub signing_keys: Vec<SigningKey>,
 }
 
 impl Default for ServeSettings {
@@ -214,12 +227,22 @@ impl Default for ServeSettings {
             public: vec!["images".to_owned(), "images-versioned".to_owned()],
             freshness: Freshness::Feed,
             access_log: AccessLog::Combined,
+            max_signed_life: Duration::from_secs(7 * 86_400),
+            inline: ["image/*", "audio/*", "video/*", "font/*", "text/plain", "text/css"]
+                .map(str::to_owned)
+                .into(),
+            surrogate_keys: true,
+            cors_origins: Vec::new(),
             cache_policy: vec![CachePolicy {
                 pattern: "images/**".to_owned(),
+                hashed: false,
                 cache_control:
                     "public, max-age=60, stale-while-revalidate=600, stale-if-error=86400"
                         .to_owned(),
+                cdn_cache_control: None,
             }],
+            placeholder: Vec::new(),
+            signing_keys: Vec::new(),
         }
     }
 }
@@ -252,8 +275,13 @@ pub struct CachePolicy {
     /// Glob over the path: `*` stays within a segment, `**` does not.
     #[serde(rename = "match")]
     pub pattern: String,
+    /// Whether it is for names only that begin with a hash of the content.
+    pub hashed: bool,
     /// Value of `Cache-Control`.
     pub cache_control: String,
+    /// Value of `CDN-Cache-Control`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cdn_cache_control: Option<String>,
 }
 
 impl CachePolicy {
@@ -262,8 +290,34 @@ impl CachePolicy {
     /// # Errors
     /// Never for loaded settings: loading compiles it once.
     pub fn glob(&self) -> Result<globset::Glob, globset::Error> {
-        globset::GlobBuilder::new(&self.pattern).literal_separator(true).build()
+        path_glob(&self.pattern)
     }
+}
+
+/// A pattern over paths.
+pub(crate) fn path_glob(pattern: &str) -> Result<globset::Glob, globset::Error> {
+    globset::GlobBuilder::new(pattern).literal_separator(true).build()
+}
+
+/// `[[serve.placeholder]]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Placeholder {
+    /// Glob over the paths that may be missing.
+    #[serde(rename = "match")]
+    pub pattern: String,
+    /// The file of the store that is shown.
+    pub path: String,
+    /// 404, or 200 as if it were the file.
+    pub status: u32,
+}
+
+/// `[[serve.signing_keys]]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SigningKey {
+    /// What `ezdfs-key` names.
+    pub id: String,
+    /// The key.
+    pub secret: Secret,
 }
 
 /// `[admin]`
@@ -271,10 +325,39 @@ impl CachePolicy {
 pub struct AdminSettings {
     /// Address of the admin listener.
     pub listen: SocketAddr,
+    /// Who may read and write files by the admin API.
+    pub tokens: Vec<AdminToken>,
+}
+
+/// An item of `admin.tokens`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AdminToken {
+    /// For the log.
+    pub name: String,
+    /// SHA-256 of the token's text, in hex.
+    pub sha256: String,
+    /// What it allows.
+    pub verbs: Vec<AdminVerb>,
+    /// Directories at and below which it allows that; the empty text for all.
+    pub prefixes: Vec<String>,
+}
+
+/// What a token of the admin API allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AdminVerb {
+    /// Read files.
+    Get,
+    /// List directories.
+    List,
+    /// Write files.
+    Put,
+    /// Delete files and directories.
+    Delete,
 }
 
 impl Default for AdminSettings {
     fn default() -> Self {
-        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)) }
+        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)), tokens: Vec::new() }
     }
 }

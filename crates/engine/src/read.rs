@@ -231,6 +231,21 @@ impl FileService {
         Ok((opened.meta, body))
     }
 
+    /// Opens a range of exactly this version: another part of what [`Self::open`] opened. A range
+    /// is clamped to the size.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Stale`] when the version is no longer there, or a fault.
+    pub async fn open_exact(&self, meta: &FileMeta, range: Range<u64>) -> Result<Body> {
+        match self.open_version(meta, clamp(range, meta.size)).await? {
+            Attempt::Opened(body) => Ok(body),
+            Attempt::Differs(_) => Err(Error::new(
+                ErrorKind::Stale,
+                format!("`{}` was replaced while it was read", meta.path),
+            )),
+        }
+    }
+
     async fn open_version(&self, meta: &FileMeta, range: Range<u64>) -> Result<Attempt> {
         let binary = &self.inner.binary;
         let key = binary.key(&meta.path)?;

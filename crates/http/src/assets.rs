@@ -8,23 +8,41 @@ use std::net::SocketAddr;
 
 use ezdfs_core::{Error, ErrorKind, FileMeta, FilePath, Result, Timestamp};
 use ezdfs_engine::FileService;
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderValue};
+use http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderValue,
+    LAST_MODIFIED,
+};
 use http::{HeaderMap, Method, Request, Response, StatusCode, request};
 
 use crate::access_log::AccessLog;
 use crate::body::AssetBody;
-use crate::cache_policy::CachePolicies;
+use crate::cache_policy::CDN_CACHE_CONTROL;
 use crate::decision::{Decision, decide};
 use crate::failure;
 use crate::fields;
-use crate::target::{Candidates, Refusal, Targets, authority};
+use crate::multipart::Multipart;
+use crate::policies::Policies;
+use crate::signature::{Signed, SigningKeys};
+use crate::target::{Candidates, Refusal, Resolved, Targets, authority};
+
+/// The media type of what has none.
+const OCTET_STREAM: HeaderValue = HeaderValue::from_static(ezdfs_core::entry::OCTET_STREAM);
+
+/// What is asked of a file.
+#[derive(Debug, Clone, Copy)]
+struct Ask<'a> {
+    fields: &'a HeaderMap,
+    head: bool,
+    now: Timestamp,
+}
 
 /// The asset handler of one store.
 #[derive(Debug)]
 pub struct Assets {
     service: FileService,
     targets: Targets,
-    policies: CachePolicies,
+    keys: SigningKeys,
+    policies: Policies,
     log: Option<AccessLog>,
 }
 
@@ -34,10 +52,31 @@ impl Assets {
     pub fn new(
         service: FileService,
         targets: Targets,
-        policies: CachePolicies,
+        keys: SigningKeys,
+        policies: Policies,
         log: Option<AccessLog>,
     ) -> Self {
-        Self { service, targets, policies, log }
+        Self { service, targets, keys, policies, log }
+    }
+
+    /// The file service.
+    #[must_use]
+    pub fn service(&self) -> &FileService {
+        &self.service
+    }
+
+    /// The answer to a GET or HEAD of a file by its path, whoever asks, and its version.
+    ///
+    /// # Errors
+    /// As [`FileService::open`].
+    pub(crate) async fn version(
+        &self,
+        path: &FilePath,
+        fields: &HeaderMap,
+        head: bool,
+    ) -> Result<(FileMeta, Response<AssetBody>)> {
+        let ask = Ask { fields, head, now: self.service.clock().now() };
+        self.load(path, &ask, None).await
     }
 
     /// Answers one request. Its body, if it has one, is not read.
@@ -45,6 +84,7 @@ impl Assets {
         let (request, _) = request.into_parts();
         let pending = self.log.as_ref().map(|log| log.begin(&request, peer));
         let mut response = self.route(&request).await;
+        self.policies.cors.apply(&request.method, &request.headers, response.headers_mut());
         if let Some(pending) = pending {
             let pending = pending.status(response.status());
             response.body_mut().logged(pending);
@@ -65,8 +105,20 @@ impl Assets {
         if request.method != Method::GET && !head {
             return failure::method_not_allowed();
         }
+        let ask = Ask { fields: &request.headers, head, now: self.service.clock().now() };
         match self.targets.resolve(&request.uri, host) {
-            Ok(candidates) => self.find(&candidates, &request.headers, head).await,
+            Ok(Resolved::Public(candidates)) => self.find(&candidates, &ask, None).await,
+            Ok(Resolved::Private { path, signed }) => {
+                match self.keys.check(&signed, request.uri.query(), ask.now) {
+                    // As if it did not exist, whether it does or not.
+                    Signed::No => refuse(Refusal::NotFound),
+                    Signed::Refused => failure::plain(StatusCode::FORBIDDEN, head),
+                    Signed::Until(until) => {
+                        let candidates = Candidates { first: path, second: None };
+                        self.find(&candidates, &ask, Some(until)).await
+                    }
+                }
+            }
             Err(refusal) => refuse(refusal),
         }
     }
@@ -74,45 +126,80 @@ impl Assets {
     async fn find(
         &self,
         candidates: &Candidates,
-        request: &HeaderMap,
-        head: bool,
+        ask: &Ask<'_>,
+        until: Option<Timestamp>,
     ) -> Response<AssetBody> {
         let mut path = &candidates.first;
-        let mut found = self.load(path, request, head).await;
+        let mut found = self.load(path, ask, until).await;
         if let (Err(e), Some(decoded)) = (&found, &candidates.second)
             && matches!(e.kind(), ErrorKind::NotFound | ErrorKind::IsDirectory)
         {
             path = decoded;
-            found = self.load(path, request, head).await;
+            found = self.load(path, ask, until).await;
         }
-        found.unwrap_or_else(|e| failure::from_error(path, &e, head))
+        match found {
+            Ok((_, response)) => response,
+            Err(e) => {
+                let missing = failure::from_error(path, &e, ask.head);
+                if missing.status() != StatusCode::NOT_FOUND {
+                    return missing;
+                }
+                self.in_place_of(path, ask).await.unwrap_or(missing)
+            }
+        }
+    }
+
+    /// The placeholder of a missing file, whole and without validators: the client must not take it
+    /// for a version of the file.
+    async fn in_place_of(&self, path: &FilePath, ask: &Ask<'_>) -> Option<Response<AssetBody>> {
+        let (shown, status) = self.policies.placeholders.of(path)?;
+        let whole = Ask { fields: &HeaderMap::new(), ..*ask };
+        let mut response = match self.load(shown, &whole, None).await {
+            Ok((_, response)) => response,
+            Err(e) => {
+                tracing::warn!(path = %shown, error = %e, "a placeholder could not be served");
+                return None;
+            }
+        };
+        *response.status_mut() = status;
+        let fields = response.headers_mut();
+        for name in [ETAG, LAST_MODIFIED, ACCEPT_RANGES] {
+            fields.remove(name);
+        }
+        fields.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=10"));
+        fields.remove(CDN_CACHE_CONTROL);
+        Some(response)
     }
 
     /// One SELECT for the version, and for a GET that needs bytes its open object.
     async fn load(
         &self,
         path: &FilePath,
-        request: &HeaderMap,
-        head: bool,
-    ) -> Result<Response<AssetBody>> {
-        let now = self.service.clock().now();
+        ask: &Ask<'_>,
+        until: Option<Timestamp>,
+    ) -> Result<(FileMeta, Response<AssetBody>)> {
+        let Ask { fields: request, head, now } = *ask;
         if head {
             let meta = self.service.load(path).await?;
             let decision = decide(request, false, &meta, now);
-            return Ok(self.respond(&meta, decision, None, true, now));
+            let response = self.respond(&meta, decision, None, ask, until);
+            return Ok((meta, response));
         }
         let pick = |meta: &FileMeta| match decide(request, true, meta, now) {
             Decision::Whole => Some(0..meta.size),
             Decision::Part(range) => Some(range),
+            Decision::Parts(ranges) => ranges.into_iter().next(),
             Decision::NotModified | Decision::PreconditionFailed | Decision::Unsatisfiable => None,
         };
         let opened = self.service.open(path, pick).await?;
         let decision = decide(request, true, &opened.meta, now);
-        let needs_bytes = matches!(decision, Decision::Whole | Decision::Part(_));
+        let needs_bytes =
+            matches!(decision, Decision::Whole | Decision::Part(_) | Decision::Parts(_));
         if needs_bytes && opened.body.is_none() {
             return Err(Error::new(ErrorKind::Internal, format!("`{path}` was not opened")));
         }
-        Ok(self.respond(&opened.meta, decision, opened.body, false, now))
+        let response = self.respond(&opened.meta, decision, opened.body, ask, until);
+        Ok((opened.meta, response))
     }
 
     fn respond(
@@ -120,38 +207,49 @@ impl Assets {
         meta: &FileMeta,
         decision: Decision,
         body: Option<ezdfs_engine::Body>,
-        head: bool,
-        now: Timestamp,
+        ask: &Ask<'_>,
+        until: Option<Timestamp>,
     ) -> Response<AssetBody> {
-        let (status, length) = match &decision {
-            Decision::Whole => (StatusCode::OK, meta.size),
-            Decision::Part(range) => (StatusCode::PARTIAL_CONTENT, range.end - range.start),
-            Decision::NotModified => (StatusCode::NOT_MODIFIED, 0),
+        let head = ask.head;
+        let mut content = HeaderMap::with_capacity(12);
+        fields::validators(&mut content, meta, &self.policies, until, ask.now);
+        if decision != Decision::NotModified {
+            fields::content(&mut content, meta, &self.policies);
+        }
+        let file =
+            |body: Option<ezdfs_engine::Body>| body.map_or_else(AssetBody::empty, AssetBody::file);
+        let (status, length, body) = match decision {
+            Decision::Whole => (StatusCode::OK, Some(meta.size), file(body)),
+            Decision::Part(range) => {
+                let place = format!("bytes {}-{}/{}", range.start, range.end - 1, meta.size);
+                if let Ok(place) = HeaderValue::try_from(place) {
+                    content.insert(CONTENT_RANGE, place);
+                }
+                (StatusCode::PARTIAL_CONTENT, Some(range.end - range.start), file(body))
+            }
+            Decision::Parts(ranges) => {
+                let media_type = content.get(CONTENT_TYPE).cloned().unwrap_or(OCTET_STREAM);
+                let token = self.service.entropy().token();
+                let parts = Multipart::new(token, &media_type, meta.size, &ranges);
+                content.insert(CONTENT_TYPE, parts.content_type());
+                let length = parts.length();
+                let body = body.map_or_else(AssetBody::empty, |first| {
+                    AssetBody::parts(parts.stream(&self.service, meta, first), length)
+                });
+                (StatusCode::PARTIAL_CONTENT, Some(length), body)
+            }
+            Decision::NotModified => (StatusCode::NOT_MODIFIED, None, AssetBody::empty()),
             Decision::PreconditionFailed => {
                 return failure::plain(StatusCode::PRECONDITION_FAILED, head);
             }
             Decision::Unsatisfiable => return failure::unsatisfiable(meta.size, head),
         };
-        let mut response = Response::new(body.map_or_else(AssetBody::empty, AssetBody::file));
+        if let Some(length) = length {
+            content.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        let mut response = Response::new(body);
         *response.status_mut() = status;
-        let answer = response.headers_mut();
-        answer.reserve(8);
-        fields::validators(answer, meta, &self.policies, now);
-        if decision == Decision::NotModified {
-            return response;
-        }
-        fields::content(answer, meta);
-        answer.insert(CONTENT_LENGTH, HeaderValue::from(length));
-        if let Decision::Part(range) = decision
-            && let Ok(value) = HeaderValue::try_from(format!(
-                "bytes {}-{}/{}",
-                range.start,
-                range.end - 1,
-                meta.size
-            ))
-        {
-            answer.insert(CONTENT_RANGE, value);
-        }
+        *response.headers_mut() = content;
         response
     }
 }

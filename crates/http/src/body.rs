@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use ezdfs_core::Error;
 use futures::Stream as _;
+use futures::stream::BoxStream;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::access_log::Pending;
@@ -26,6 +27,8 @@ enum Content {
     Empty,
     Text(&'static str),
     File(ezdfs_engine::Body),
+    /// Several parts of a file, and how many bytes of them are left.
+    Parts(BoxStream<'static, ezdfs_core::Result<Bytes>>, u64),
 }
 
 impl AssetBody {
@@ -47,6 +50,12 @@ impl AssetBody {
         Self::of(Content::File(body))
     }
 
+    /// `length` bytes of several parts of an opened file.
+    #[must_use]
+    pub fn parts(parts: BoxStream<'static, ezdfs_core::Result<Bytes>>, length: u64) -> Self {
+        Self::of(Content::Parts(parts, length))
+    }
+
     fn of(content: Content) -> Self {
         Self { content, sent: 0, failed: false, log: None }
     }
@@ -61,6 +70,7 @@ impl AssetBody {
             Content::Empty => 0,
             Content::Text(text) => u64::try_from(text.len()).unwrap_or(u64::MAX),
             Content::File(body) => body.remaining(),
+            Content::Parts(_, left) => *left,
         }
     }
 }
@@ -77,6 +87,13 @@ impl Body for AssetBody {
             Content::Empty => None,
             Content::Text(text) => Some(Ok(Bytes::from_static(text.as_bytes()))),
             Content::File(body) => std::task::ready!(Pin::new(body).poll_next(cx)),
+            Content::Parts(parts, left) => {
+                let next = std::task::ready!(parts.as_mut().poll_next(cx));
+                if let Some(Ok(bytes)) = &next {
+                    *left = left.saturating_sub(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+                }
+                next
+            }
         };
         match &next {
             Some(Ok(bytes)) => {
@@ -88,7 +105,7 @@ impl Body for AssetBody {
             }
             None => {}
         }
-        if !matches!(self.content, Content::File(_)) {
+        if matches!(self.content, Content::Text(_)) {
             self.content = Content::Empty;
         }
         Poll::Ready(next.map(|chunk| chunk.map(Frame::data)))
@@ -118,6 +135,7 @@ impl fmt::Debug for AssetBody {
             Content::Empty => "",
             Content::Text(text) => text,
             Content::File(_) => "file",
+            Content::Parts(..) => "parts of a file",
         };
         f.debug_struct("AssetBody").field("content", &content).field("left", &self.left()).finish()
     }

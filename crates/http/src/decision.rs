@@ -17,6 +17,8 @@ pub enum Decision {
     Whole,
     /// 206 with these bytes.
     Part(Range<u64>),
+    /// 206 as multipart/byteranges, in this order.
+    Parts(Vec<Range<u64>>),
     /// 304.
     NotModified,
     /// 412.
@@ -48,6 +50,7 @@ pub fn decide(request: &HeaderMap, ranges: bool, meta: &FileMeta, now: Timestamp
     match range::select(field.as_bytes(), meta.size) {
         Selection::Whole => Decision::Whole,
         Selection::Part(range) => Decision::Part(range),
+        Selection::Parts(ranges) => Decision::Parts(ranges),
         Selection::Unsatisfiable => Decision::Unsatisfiable,
     }
 }
@@ -76,6 +79,7 @@ mod tests {
         let tag = format!("\"t-{}\"", "0".repeat(32));
         assert_eq!(of(&[]), Decision::Whole);
         assert_eq!(of(&[("range", "bytes=1-")]), Decision::Part(1..3));
+        assert_eq!(of(&[("range", "bytes=2-,0-0")]), Decision::Parts(vec![2..3, 0..1]));
         assert_eq!(of(&[("range", "bytes=1-"), ("range", "bytes=2-")]), Decision::Whole);
         assert_eq!(of(&[("range", "bytes=9-")]), Decision::Unsatisfiable);
         assert_eq!(of(&[("range", "bytes=9-"), ("if-none-match", &tag)]), Decision::NotModified);

@@ -89,6 +89,7 @@ pub fn options() -> Response<AssetBody> {
 fn text(status: StatusCode) -> &'static str {
     match status {
         StatusCode::BAD_REQUEST => "The request is not valid.\n",
+        StatusCode::FORBIDDEN => "This URL is not valid, or not any more.\n",
         StatusCode::NOT_FOUND => "There is no such file.\n",
         StatusCode::METHOD_NOT_ALLOWED => "Only GET, HEAD and OPTIONS are possible here.\n",
         StatusCode::PRECONDITION_FAILED => "The file is another version.\n",

@@ -9,7 +9,10 @@ use http::header::{
     HeaderValue, LAST_MODIFIED, X_CONTENT_TYPE_OPTIONS,
 };
 
-use crate::cache_policy::CachePolicies;
+use crate::cache_policy;
+use crate::inline_types::is_active;
+use crate::policies::Policies;
+use crate::surrogate_keys::{self, SURROGATE_KEY, XKEY};
 
 /// Nothing that a browser could run or load: uploaded documents share the host of the site.
 const SANDBOX: HeaderValue =
@@ -26,11 +29,13 @@ pub fn modified(meta: &FileMeta) -> Option<i64> {
     Some(meta.mtime.secs()).filter(|secs| *secs > 0)
 }
 
-/// The fields that a 304 repeats (RFC 9110 §15.4.5), and every 200 and 206 has.
+/// The fields that a 304 repeats (RFC 9110 §15.4.5), and every 200 and 206 has. `until` is the end of
+/// the signature by which the file is read, if it needs one.
 pub fn validators(
     fields: &mut HeaderMap,
     meta: &FileMeta,
-    policies: &CachePolicies,
+    policies: &Policies,
+    until: Option<Timestamp>,
     now: Timestamp,
 ) {
     if let Ok(etag) = HeaderValue::try_from(meta.etag().to_string()) {
@@ -39,19 +44,41 @@ pub fn validators(
     if let Some(date) = modified(meta).and_then(|secs| http_date(secs.min(now.secs()))) {
         fields.insert(LAST_MODIFIED, date);
     }
-    fields.insert(CACHE_CONTROL, policies.of(meta, now));
+    match until {
+        Some(until) => {
+            let until = meta.expires.map_or(until, |expires| expires.min(until));
+            fields.insert(CACHE_CONTROL, cache_policy::signed(until.since(now)));
+        }
+        None => policies.cache.apply(meta, now, fields),
+    }
+    if policies.surrogate_keys
+        && until.is_none()
+        && let Some(tags) = surrogate_keys::value(&meta.path)
+    {
+        fields.insert(SURROGATE_KEY, tags.clone());
+        fields.insert(XKEY, tags);
+    }
 }
 
 /// The fields that describe the content, of a 200 or 206.
-pub fn content(fields: &mut HeaderMap, meta: &FileMeta) {
+pub fn content(fields: &mut HeaderMap, meta: &FileMeta, policies: &Policies) {
     let media_type = meta.media_type();
     fields.insert(CONTENT_TYPE, content_type(media_type));
     fields.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     fields.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if is_active(media_type) {
-        fields.insert(CONTENT_SECURITY_POLICY, SANDBOX);
+    let is_inline = policies.inline.allows(media_type);
+    if !is_inline {
         fields.insert(CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
     }
+    // PDF viewers do not run in a sandbox: a PDF that is to be shown goes without.
+    if is_active(media_type) && !(is_inline && is_pdf(media_type)) {
+        fields.insert(CONTENT_SECURITY_POLICY, SANDBOX);
+    }
+}
+
+fn is_pdf(media_type: &str) -> bool {
+    let essence = media_type.split(';').next().unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case("application/pdf")
 }
 
 /// `Content-Type`: text without a charset is UTF-8. A media type that is no field value cannot
@@ -67,24 +94,8 @@ fn content_type(media_type: &str) -> HeaderValue {
     value.unwrap_or(HeaderValue::from_static(ezdfs_core::entry::OCTET_STREAM))
 }
 
-/// Documents that can hold scripts. Opened by themselves they are downloaded; as an image in a
-/// page an SVG still shows. PDF viewers do not run in a sandbox, so a PDF is downloaded as well.
-fn is_active(media_type: &str) -> bool {
-    let essence = media_type.split(';').next().unwrap_or_default().trim_end();
-    let subtype = essence.split_once('/').map_or("", |(_, s)| s);
-    ["html", "xml", "xsl", "pdf"].iter().any(|s| subtype.eq_ignore_ascii_case(s))
-        || subtype.len() > 4 && ends_with(subtype, "+xml")
-}
-
 fn starts_with(text: &str, prefix: &str) -> bool {
     text.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix))
-}
-
-fn ends_with(text: &str, suffix: &str) -> bool {
-    text.len()
-        .checked_sub(suffix.len())
-        .and_then(|at| text.get(at..))
-        .is_some_and(|tail| tail.eq_ignore_ascii_case(suffix))
 }
 
 fn http_date(secs: i64) -> Option<HeaderValue> {
@@ -114,9 +125,9 @@ pub(crate) mod tests {
 
     fn of(meta: &FileMeta) -> HeaderMap {
         let mut fields = HeaderMap::new();
-        let policies = CachePolicies::new([]).unwrap();
-        validators(&mut fields, meta, &policies, Timestamp::from_secs(1_000_000_000));
-        content(&mut fields, meta);
+        let policies = Policies::default();
+        validators(&mut fields, meta, &policies, None, Timestamp::from_secs(1_000_000_000));
+        content(&mut fields, meta, &policies);
         fields
     }
 
@@ -180,11 +191,49 @@ pub(crate) mod tests {
             assert!(fields[CONTENT_SECURITY_POLICY].to_str().unwrap().ends_with("sandbox"));
             assert_eq!(fields[X_CONTENT_TYPE_OPTIONS], "nosniff");
         }
-        for datatype in ["image/png", "text/plain", "text/css", "video/mp4", ""] {
+        for datatype in ["image/png", "text/plain", "text/css", "video/mp4"] {
             let fields = with_type(datatype);
             assert!(!fields.contains_key(CONTENT_DISPOSITION), "{datatype}");
             assert!(!fields.contains_key(CONTENT_SECURITY_POLICY), "{datatype}");
             assert_eq!(fields[X_CONTENT_TYPE_OPTIONS], "nosniff");
         }
+    }
+
+    #[test]
+    fn what_is_not_on_the_list_is_downloaded() {
+        for datatype in ["", "application/zip", "application/octet-stream", "application/msword"] {
+            let fields = with_type(datatype);
+            assert_eq!(fields[CONTENT_DISPOSITION], "attachment", "{datatype}");
+            assert!(!fields.contains_key(CONTENT_SECURITY_POLICY), "{datatype}");
+        }
+        let inline = ["application/pdf", "image/svg+xml"];
+        let policies = Policies {
+            inline: crate::inline_types::InlineTypes::new(inline).unwrap(),
+            ..Policies::default()
+        };
+        for (datatype, sandboxed) in [("application/pdf", false), ("image/svg+xml", true)] {
+            let mut fields = HeaderMap::new();
+            let meta = FileMeta { datatype: datatype.to_owned(), ..meta() };
+            content(&mut fields, &meta, &policies);
+            assert!(!fields.contains_key(CONTENT_DISPOSITION), "{datatype}");
+            assert_eq!(fields.contains_key(CONTENT_SECURITY_POLICY), sandboxed, "{datatype}");
+        }
+    }
+
+    #[test]
+    fn what_needs_a_signature_stays_with_its_reader() {
+        let mut fields = HeaderMap::new();
+        let policies = Policies { surrogate_keys: true, ..Policies::default() };
+        let now = Timestamp::from_secs(1_000);
+        validators(&mut fields, &meta(), &policies, Some(Timestamp::from_secs(1_010)), now);
+        assert_eq!(fields[CACHE_CONTROL], "private, max-age=10, must-revalidate");
+        assert!(!fields.contains_key(XKEY));
+        let expires = Some(Timestamp::from_secs(1_004));
+        let meta = FileMeta { expires, ..meta() };
+        validators(&mut fields, &meta, &policies, Some(Timestamp::from_secs(1_010)), now);
+        assert_eq!(fields[CACHE_CONTROL], "private, max-age=4, must-revalidate");
+        validators(&mut fields, &meta, &policies, None, now);
+        assert_eq!(fields[XKEY], fields[SURROGATE_KEY]);
+        assert_eq!(fields[XKEY], surrogate_keys::tag("images"));
     }
 }

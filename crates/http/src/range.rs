@@ -2,11 +2,15 @@
 //!
 //! Where the RFC leaves a choice the answers are pinned: a malformed `bytes` spec is 416, an empty
 //! set is 200, another unit is 200, an overflowing first position is 416, an overflowing last
-//! position or suffix is clamped, and an empty file ignores the field. A set with several
-//! satisfiable ranges is answered with the whole file, which §14.2 allows at any time; a set of
-//! which one range is left is that range.
+//! position or suffix is clamped, and an empty file ignores the field. Several satisfiable ranges
+//! are sent in the order in which they were asked for; a set of which one is left is that range. A
+//! set that asks for more than the file has, for many parts, or for more than two ranges that
+//! overlap is answered with the whole file, which §14.2 allows at any time.
 
 use std::ops::Range;
+
+/// Most ranges of one answer; each costs a part's head and a read of its own.
+const MAX_PARTS: usize = 16;
 
 /// Which bytes of a representation a `Range` field selects.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +19,9 @@ pub enum Selection {
     Whole,
     /// One range, status 206. Never empty and never beyond the size.
     Part(Range<u64>),
+    /// Two to sixteen such ranges in the order of the field, status 206 as multipart/byteranges
+    /// (§14.6). Together they are no more than the size.
+    Parts(Vec<Range<u64>>),
     /// None, status 416.
     Unsatisfiable,
 }
@@ -22,7 +29,8 @@ pub enum Selection {
 /// A range spec that no `bytes` set may hold.
 struct Malformed;
 
-/// What the field value `field` selects of `size` bytes. Linear in the field, allocates nothing.
+/// What the field value `field` selects of `size` bytes. Linear in the field; what it
+/// allocates is bounded.
 #[must_use]
 pub fn select(field: &[u8], size: u64) -> Selection {
     let Some(equals) = field.iter().position(|b| *b == b'=') else { return Selection::Whole };
@@ -32,24 +40,48 @@ pub fn select(field: &[u8], size: u64) -> Selection {
     }
     let mut specs = 0_usize;
     let mut satisfiable = 0_usize;
-    let mut part = 0..size;
+    let mut parts = Vec::new();
     for spec in set.split(|b| *b == b',').map(<[u8]>::trim_ascii).filter(|s| !s.is_empty()) {
         specs += 1;
         match resolve(spec, size) {
             Ok(Some(range)) => {
                 satisfiable += 1;
-                part = range;
+                if parts.len() < MAX_PARTS {
+                    parts.push(range);
+                }
             }
             Ok(None) => {}
             Err(Malformed) => return Selection::Unsatisfiable,
         }
     }
-    match (specs, satisfiable) {
+    match (specs, parts.pop()) {
         (0, _) => Selection::Whole,
-        (_, 0) => Selection::Unsatisfiable,
-        (_, 1) => Selection::Part(part),
-        _ => Selection::Whole,
+        (_, None) => Selection::Unsatisfiable,
+        (_, Some(only)) if parts.is_empty() => Selection::Part(only),
+        (_, Some(last)) => {
+            parts.push(last);
+            let is_fair = satisfiable <= MAX_PARTS && fits(&parts, size) && !overlaps(&parts);
+            if is_fair { Selection::Parts(parts) } else { Selection::Whole }
+        }
     }
+}
+
+/// Whether the parts together are no more than the file.
+fn fits(parts: &[Range<u64>], size: u64) -> bool {
+    parts.iter().fold(0, |n: u64, r| n.saturating_add(r.end - r.start)) <= size
+}
+
+/// Whether more than two ranges overlap (§14.2: a sign of a broken or hostile client).
+fn overlaps(parts: &[Range<u64>]) -> bool {
+    let mut sorted: Vec<&Range<u64>> = parts.iter().collect();
+    sorted.sort_unstable_by_key(|r| r.start);
+    let mut reached = 0;
+    let mut overlapping = 0;
+    for range in sorted {
+        overlapping += usize::from(range.start < reached);
+        reached = reached.max(range.end);
+    }
+    overlapping > 1
 }
 
 /// One spec: `first-last`, `first-` or `-suffix`; `None` when it selects nothing of `size` bytes.
@@ -91,8 +123,7 @@ mod tests {
     #[test]
     fn pinned_answers_for_a_file_of_1024_bytes() {
         let cases: &[(&str, Selection)] = &[
-            // Two satisfiable ranges: whole until multipart/byteranges is offered.
-            ("bytes=0-0,5-8", Selection::Whole),
+            ("bytes=0-0,5-8", Selection::Parts(vec![0..1, 5..9])),
             ("bytes=-2000", part(0..1024)),
             ("bytes=2000-", Selection::Unsatisfiable),
             ("bytes=0-,1-,2-,3-", Selection::Whole),
@@ -145,6 +176,33 @@ mod tests {
     }
 
     #[test]
+    fn sets_of_ranges() {
+        let parts = |ranges: &[Range<u64>]| Selection::Parts(ranges.to_vec());
+        let cases: &[(&str, Selection)] = &[
+            // Never reordered, never merged.
+            ("bytes=500-599,0-9", parts(&[500..600, 0..10])),
+            ("bytes=0-9,10-19", parts(&[0..10, 10..20])),
+            ("bytes=-1,0-0", parts(&[1023..1024, 0..1])),
+            ("bytes=0-511,512-", parts(&[0..512, 512..1024])),
+            ("bytes=0-9,5000-,20-29", parts(&[0..10, 20..30])),
+            // Two that overlap may be meant; three are not.
+            ("bytes=0-9,5-14", parts(&[0..10, 5..15])),
+            ("bytes=0-9,5-14,8-20", Selection::Whole),
+            ("bytes=0-99,0-9,20-29", Selection::Whole),
+            // More than there is.
+            ("bytes=0-,0-0", Selection::Whole),
+            ("bytes=0-0,x", Selection::Unsatisfiable),
+        ];
+        for (field, expected) in cases {
+            assert_eq!(select(field.as_bytes(), 1024), *expected, "{field}");
+        }
+        let of = |n: u64| (0..n).map(|i| format!("{0}-{0}", 2 * i)).collect::<Vec<_>>().join(",");
+        let sixteen = (0..16).map(|i| 2 * i..2 * i + 1).collect();
+        assert_eq!(select(format!("bytes={}", of(16)).as_bytes(), 1024), Selection::Parts(sixteen));
+        assert_eq!(select(format!("bytes={}", of(17)).as_bytes(), 1024), Selection::Whole);
+    }
+
+    #[test]
     fn abuse_31_many_open_ranges() {
         let field = format!("bytes={}", vec!["0-"; 1300].join(","));
         assert_eq!(select(field.as_bytes(), 1024), Selection::Whole);
@@ -189,7 +247,7 @@ mod tests {
                     bytes.get(usize::try_from(r.start).unwrap()..usize::try_from(r.end).unwrap())
                 }
                 Selection::Unsatisfiable => Some(&[][..]),
-                Selection::Whole => None,
+                Selection::Whole | Selection::Parts(_) => None,
             };
             let last = first + len;
             let from = |at: usize| bytes.iter().skip(at).copied();
@@ -202,8 +260,34 @@ mod tests {
         }
 
         #[test]
+        fn sets_agree_with_slicing(
+            size in 1_u64..300,
+            specs in proptest::collection::vec((0_u64..400, 0_u64..40), 2..8),
+        ) {
+            let field: Vec<String> = specs.iter().map(|(a, n)| format!("{a}-{}", a + n)).collect();
+            let within: Vec<Range<u64>> = specs
+                .iter()
+                .filter(|(a, _)| *a < size)
+                .map(|(a, n)| *a..(a + n + 1).min(size))
+                .collect();
+            match select(format!("bytes={}", field.join(",")).as_bytes(), size) {
+                Selection::Parts(parts) => prop_assert_eq!(parts, within),
+                Selection::Part(part) => prop_assert_eq!(vec![part], within),
+                Selection::Unsatisfiable => prop_assert!(within.is_empty()),
+                Selection::Whole => {
+                    prop_assert!(within.len() > 1 && (overlaps(&within) || !fits(&within, size)));
+                }
+            }
+        }
+
+        #[test]
         fn never_panics_and_stays_inside(field in "(bytes=)?[-0-9, a=]{0,40}", size: u64) {
-            if let Selection::Part(range) = select(field.as_bytes(), size) {
+            let parts = match select(field.as_bytes(), size) {
+                Selection::Part(range) => vec![range],
+                Selection::Parts(ranges) => ranges,
+                Selection::Whole | Selection::Unsatisfiable => Vec::new(),
+            };
+            for range in parts {
                 prop_assert!(range.start < range.end && range.end <= size, "{:?}", range);
             }
         }

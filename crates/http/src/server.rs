@@ -22,10 +22,9 @@ use crate::target::Targets;
 /// Both listeners, bound.
 #[derive(Debug)]
 pub struct Server {
-    service: FileService,
-    assets: Assets,
+    assets: Arc<Assets>,
     listener: Listener,
-    admin: Option<Listener>,
+    admin: Option<(Listener, AdminSettings)>,
     readiness: Readiness,
     log: Option<AccessLogWriter>,
 }
@@ -44,7 +43,11 @@ impl Server {
     ) -> Result<Self> {
         let listener = Listener::bind("serve.listen", serve.listen, serve.limits).await?;
         let admin = match admin {
-            Some(admin) => Some(Listener::bind("admin.listen", admin.listen, admin.limits).await?),
+            Some(settings) => {
+                let limits = settings.limits.clone();
+                let listener = Listener::bind("admin.listen", settings.listen, limits).await?;
+                Some((listener, settings))
+            }
             None => None,
         };
         let (log, writer) = match serve.access_log {
@@ -55,9 +58,10 @@ impl Server {
             None => (None, None),
         };
         let targets = Targets::new(serve.url_prefix, serve.public, max_path_bytes(&service)?);
-        let assets = Assets::new(service.clone(), targets, serve.cache_policies, log);
+        let (keys, policies) = (serve.signing_keys, serve.policies);
+        let assets = Arc::new(Assets::new(service, targets, keys, policies, log));
         let readiness = Readiness::new();
-        Ok(Self { service, assets, listener, admin, readiness, log: writer })
+        Ok(Self { assets, listener, admin, readiness, log: writer })
     }
 
     /// The bound address of the asset listener.
@@ -69,7 +73,7 @@ impl Server {
     /// The bound address of the admin listener.
     #[must_use]
     pub fn admin_address(&self) -> Option<SocketAddr> {
-        self.admin.as_ref().map(Listener::address)
+        self.admin.as_ref().map(|(listener, _)| listener.address())
     }
 
     /// What `/readyz` shows; the caller may withdraw it before it shuts the server down.
@@ -81,8 +85,7 @@ impl Server {
     /// Serves until `shutdown` ends: then `/readyz` fails, no connection is accepted any more,
     /// answers under way finish within the drain limit, and the admin listener goes last.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { service, assets, listener, admin, readiness, log } = self;
-        let assets = Arc::new(assets);
+        let Self { assets, listener, admin, readiness, log } = self;
         let answer = |peer: SocketAddr| {
             let assets = assets.clone();
             service_fn(move |request| {
@@ -100,9 +103,10 @@ impl Server {
             // Err: there is no admin listener that waits for it.
             let _ = drained.send(true);
         };
-        let router = TowerToHyperService::new(admin::router(service, readiness.clone()));
         let administering = async {
-            if let Some(admin) = admin {
+            if let Some((admin, settings)) = admin {
+                let router = admin::router(assets.clone(), readiness.clone(), &settings);
+                let router = TowerToHyperService::new(router);
                 // Err: `serving` is gone, which it is only after it sent.
                 let end = async move {
                     let _ = is_drained.wait_for(|drained| *drained).await;

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::access_log::Format;
-use crate::cache_policy::CachePolicies;
+use crate::admin::tokens::Tokens;
+use crate::policies::Policies;
+use crate::signature::SigningKeys;
 use crate::url_prefix::UrlPrefix;
 
 /// The asset listener.
@@ -14,10 +16,12 @@ pub struct ServeSettings {
     pub listen: SocketAddr,
     /// Where the assets are in the URL space.
     pub url_prefix: UrlPrefix,
-    /// First path segments that anyone may read; everything else is 404.
+    /// First path segments that anyone may read; everything else is 404 without a signature.
     pub public: Vec<String>,
-    /// `Cache-Control` by path.
-    pub cache_policies: CachePolicies,
+    /// Whose signatures count.
+    pub signing_keys: SigningKeys,
+    /// What operators choose about answers.
+    pub policies: Policies,
     /// `None` switches the access log off.
     pub access_log: Option<Format>,
     /// Limits of its connections.
@@ -29,6 +33,10 @@ pub struct ServeSettings {
 pub struct AdminSettings {
     /// Address; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Who may read and write files.
+    pub tokens: Tokens,
+    /// Most bytes of a file that a request may store.
+    pub max_file: u64,
     /// Limits of its connections.
     pub limits: Limits,
 }

@@ -50,6 +50,20 @@ pub struct Candidates {
     pub second: Option<FilePath>,
 }
 
+/// What a target means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resolved {
+    /// Anyone may read it.
+    Public(Candidates),
+    /// Only with a signature of the URL's path, decoded.
+    Private {
+        /// The file, by its decoded path alone: one signature is for one file.
+        path: FilePath,
+        /// The URL's decoded path, prefix included.
+        signed: String,
+    },
+}
+
 /// The URL space of the assets.
 #[derive(Debug, Clone)]
 pub struct Targets {
@@ -59,8 +73,8 @@ pub struct Targets {
 }
 
 impl Targets {
-    /// Assets under `prefix`, of which the first segments `public` may be read, with paths of at
-    /// most `max_path_bytes` bytes.
+    /// Assets under `prefix`, of which anyone may read the first segments `public`, with paths of
+    /// at most `max_path_bytes` bytes.
     #[must_use]
     pub fn new(prefix: UrlPrefix, public: Vec<String>, max_path_bytes: usize) -> Self {
         Self { prefix, public, max_path_bytes }
@@ -70,7 +84,7 @@ impl Targets {
     ///
     /// # Errors
     /// The refusal.
-    pub fn resolve(&self, uri: &Uri, authority: Option<&str>) -> Result<Candidates, Refusal> {
+    pub fn resolve(&self, uri: &Uri, authority: Option<&str>) -> Result<Resolved, Refusal> {
         let target = uri.path_and_query().ok_or(Refusal::BadRequest)?;
         if target.as_str().len() > MAX_TARGET_BYTES {
             return Err(Refusal::TooLong);
@@ -84,7 +98,7 @@ impl Targets {
             return Err(Refusal::BadRequest);
         }
         let decoded = std::borrow::Cow::from(percent_decode(raw));
-        check(&decoded)?;
+        let url_path = check(&decoded)?;
         if !self.prefix.is_for(authority) {
             return Err(Refusal::Misdirected);
         }
@@ -98,12 +112,14 @@ impl Targets {
             .then(|| FilePath::from_bytes(sent).ok())
             .flatten()
             .filter(|p| p.as_str().len() <= self.max_path_bytes && self.is_public(p));
-        let decoded = self.is_public(&decoded).then_some(decoded);
-        match (literal, decoded) {
-            (Some(first), second) => Ok(Candidates { first, second }),
-            (None, Some(first)) => Ok(Candidates { first, second: None }),
-            (None, None) => Err(Refusal::NotFound),
-        }
+        let is_public = self.is_public(&decoded);
+        Ok(match literal {
+            Some(first) => {
+                Resolved::Public(Candidates { first, second: is_public.then_some(decoded) })
+            }
+            None if is_public => Resolved::Public(Candidates { first: decoded, second: None }),
+            None => Resolved::Private { path: decoded, signed: url_path.to_owned() },
+        })
     }
 
     fn is_public(&self, path: &FilePath) -> bool {
@@ -113,11 +129,11 @@ impl Targets {
 
 /// Refuses, anywhere in the decoded path, what could be read in two ways by two programs: no
 /// UTF-8, a control character, a backslash, a dot segment.
-fn check(decoded: &[u8]) -> Result<(), Refusal> {
+fn check(decoded: &[u8]) -> Result<&str, Refusal> {
     let text = std::str::from_utf8(decoded).map_err(|_| Refusal::BadRequest)?;
     let hostile = text.chars().any(|c| c == '\\' || c.is_control())
         || text.split('/').any(|segment| matches!(segment, "." | ".."));
-    if hostile { Err(Refusal::BadRequest) } else { Ok(()) }
+    if hostile { Err(Refusal::BadRequest) } else { Ok(text) }
 }
 
 fn refusal(e: &PathError) -> Refusal {

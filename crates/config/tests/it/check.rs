@@ -27,11 +27,15 @@ fn handlers_that_this_build_cannot_open_and_missing_secrets() {
                 "metadata_handlers.main.tls_ca",
                 "certificate file /etc/ezdfs/no/db-ca.pem cannot be read; check path and permissions: No such file or directory (os error 2)"
             ),
+            (
+                "serve.signing_keys[0].secret",
+                "environment variable SIGNING_KEY is not set; set it, or use { file = … }"
+            ),
             ("binarydata_handlers.aws_s3.url", "this build has no s3 handler yet"),
         ]
     );
     assert_eq!(problems[0].place, Place::File { path: site.file(), line: 14 });
-    let site = site.env(&[("DFS_DB_PASSWORD", "x")]);
+    let site = site.env(&[("DFS_DB_PASSWORD", "x"), ("SIGNING_KEY", "x")]);
     assert_eq!(check(&site.load().unwrap()).len(), 2);
 }
 

@@ -44,6 +44,8 @@ fn defaults_are_those_of_the_documentation() {
         assert_eq!(
             s.serve.cache_policy,
             [CachePolicy {
+                hashed: false,
+                cdn_cache_control: None,
                 pattern: "images/**".to_owned(),
                 cache_control:
                     "public, max-age=60, stale-while-revalidate=600, stale-if-error=86400"
@@ -103,7 +105,7 @@ fn every_key_is_read() {
     assert_eq!(s.admin.listen.to_string(), "[::1]:9090");
 
     assert_eq!(loaded.origin("store.metadata"), Origin::File(3));
-    assert_eq!(loaded.origin("serve.cache_policy[1].match"), Origin::File(47));
+    assert_eq!(loaded.origin("serve.cache_policy[1].match"), Origin::File(53));
     assert_eq!(loaded.origin("store.nothing"), Origin::Default);
 }
 

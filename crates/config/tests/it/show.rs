@@ -50,13 +50,21 @@ url_prefix = "/var/site/storage/" # default
 public = ["images", "images-versioned"] # default
 freshness = "strict" # line 4
 access_log = "combined" # default
+max_signed_life = "7d" # default
+inline = ["image/*", "audio/*", "video/*", "font/*", "text/plain", "text/css"] # default
+surrogate_keys = true # default
+cors_origins = [] # default
+placeholder = [] # default
+signing_keys = [] # default
 
 [[serve.cache_policy]]
 match = "images/**" # default
+hashed = false # default
 cache_control = "public, max-age=60, stale-while-revalidate=600, stale-if-error=86400" # default
 
 [admin]
 listen = "127.0.0.1:8081" # default
+tokens = [] # default
 "#,
         site.file().display(),
         loaded.data_dir.display(),

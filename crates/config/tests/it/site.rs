@@ -96,15 +96,36 @@ url_prefix = "https://static.example.com/files"
 public = ["images"]
 freshness = "strict"
 access_log = "json"
+max_signed_life = "1h"
+inline = ["image/*", "application/pdf"]
+surrogate_keys = false
+cors_origins = ["https://www.example.com"]
 
 [[serve.cache_policy]]
 match = "images/_aliases/**"
+hashed = true
 cache_control = "public, max-age=31536000, immutable"
+cdn_cache_control = "max-age=3600"
 
 [[serve.cache_policy]]
 match = "**"
 cache_control = "no-cache"
 
+[[serve.placeholder]]
+match = "images/**"
+path = "images/missing.png"
+status = 200
+
+[[serve.signing_keys]]
+id = "2026-11"
+secret = { env = "SIGNING_KEY" }
+
 [admin]
 listen = "[::1]:9090"
+
+[[admin.tokens]]
+name = "deploy"
+sha256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+verbs = ["put", "delete"]
+prefixes = ["images/"]
 "#;

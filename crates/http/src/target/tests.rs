@@ -16,7 +16,11 @@ fn open_targets(first: &str) -> Targets {
 fn resolve(targets: &Targets, target: &str) -> Result<Vec<String>, u16> {
     let uri: Uri = target.parse().map_err(|_| 400_u16)?;
     match targets.resolve(&uri, Some("localhost")) {
-        Ok(c) => Ok([Some(c.first), c.second].iter().flatten().map(ToString::to_string).collect()),
+        Ok(Resolved::Public(c)) => {
+            Ok([Some(c.first), c.second].iter().flatten().map(ToString::to_string).collect())
+        }
+        // As for anyone without a signature.
+        Ok(Resolved::Private { .. }) => Err(404),
         Err(refusal) => Err(refusal.status().as_u16()),
     }
 }
@@ -65,6 +69,18 @@ fn only_public_first_segments_resolve() {
     // Even if an operator makes it public.
     assert_eq!(resolve(&open_targets(".ezdfs"), "/p/.ezdfs/limbo/x"), Err(404));
     assert_eq!(resolve(&open_targets(".ezdfs"), "/p/%2eezdfs/limbo/x"), Err(404));
+}
+
+#[test]
+fn other_files_are_private_by_their_decoded_path() {
+    let private = |target: &str| match targets().resolve(&target.parse().unwrap(), None) {
+        Ok(Resolved::Private { path, signed }) => (path.to_string(), signed),
+        other => panic!("{target}: {other:?}"),
+    };
+    let pair = |path: &str| (path.to_owned(), format!("/p/{path}"));
+    assert_eq!(private("/p/original/a.pdf?x=1"), pair("original/a.pdf"));
+    assert_eq!(private("/p/original/a%20b%2525"), pair("original/a b%25"));
+    assert_eq!(private("/p/%6Friginal/a"), pair("original/a"));
 }
 
 #[test]
@@ -222,7 +238,8 @@ fn abuse_19_absolute_form() {
     let absolute = Targets::new("http://static.example.com/x".parse().unwrap(), vec![], 1024);
     let uri: Uri = "/x/images/a".parse().unwrap();
     assert_eq!(absolute.resolve(&uri, Some("other")), Err(Refusal::Misdirected));
-    assert_eq!(absolute.resolve(&uri, Some("static.example.com")), Err(Refusal::NotFound));
+    let found = absolute.resolve(&uri, Some("static.example.com"));
+    assert!(matches!(found, Ok(Resolved::Private { .. })), "{found:?}");
 }
 
 #[test]
@@ -242,7 +259,7 @@ proptest! {
     #[test]
     fn never_panics_and_resolves_only_public_paths(target in "(/p/images/)?[-a-zA-Z0-9/%.\\\\é;]{0,60}") {
         if let Ok(uri) = target.parse::<Uri>()
-            && let Ok(found) = targets().resolve(&uri, None)
+            && let Ok(Resolved::Public(found)) = targets().resolve(&uri, None)
         {
             for path in [Some(found.first), found.second].iter().flatten() {
                 prop_assert!(path.as_str().starts_with("images/") || path.as_str() == "images");

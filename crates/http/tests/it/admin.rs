@@ -64,7 +64,6 @@ async fn everything_else_is_a_problem() {
         ("GET", "/var/site/storage/images/a", 404),
         ("GET", "/healthz/", 404),
         ("POST", "/v1/purge", 404),
-        ("PUT", "/v1/files/images/a", 404),
         ("POST", "/v1/status", 405),
     ] {
         let reply = request(site.admin, method, target, &[]).await;

@@ -49,6 +49,31 @@ impl Reply {
     pub(crate) fn is_complete(&self) -> bool {
         self.length() == Some(self.body.len())
     }
+
+    /// The parts of a complete multipart/byteranges answer: where each says that it is from, and its
+    /// bytes.
+    pub(crate) fn parts(&self, media_type: &str) -> Vec<(String, &[u8])> {
+        let boundary = self.field("content-type").unwrap();
+        let boundary = boundary.strip_prefix("multipart/byteranges; boundary=").unwrap();
+        let mut rest = &self.body[..];
+        let mut found = Vec::new();
+        loop {
+            let start = format!("--{boundary}\r\nContent-Type: {media_type}\r\nContent-Range: ");
+            rest = rest.strip_prefix(start.as_bytes()).expect("the head of a part");
+            let end = rest.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
+            let place = String::from_utf8(rest[..end].to_vec()).unwrap();
+            rest = &rest[end + 4..];
+            let (span, _) = place.strip_prefix("bytes ").unwrap().split_once('/').unwrap();
+            let (first, last) = span.split_once('-').unwrap();
+            let length = last.parse::<usize>().unwrap() + 1 - first.parse::<usize>().unwrap();
+            let (part, behind) = rest.split_at(length);
+            found.push((place, part));
+            rest = behind.strip_prefix(b"\r\n").unwrap();
+            if rest == format!("--{boundary}--\r\n").as_bytes() {
+                return found;
+            }
+        }
+    }
 }
 
 /// Sends `bytes` and reads to the end of the connection.

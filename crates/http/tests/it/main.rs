@@ -4,12 +4,14 @@
 
 mod abuse;
 mod admin;
+mod api;
 mod client;
 mod conditionals;
 mod connections;
 mod faulty;
 mod files;
 mod log;
+mod policies;
 mod ranges;
 mod replace;
 mod site;

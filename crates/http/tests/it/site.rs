@@ -9,13 +9,17 @@ use bytes::Bytes;
 use ezdfs_binarydata::{LocalOptions, LocalStore};
 use ezdfs_core::{
     BaseRow, Capabilities, Clock as _, FilePath, KeyPrefix, ManualClock, MetadataStore as _,
-    NamePrefix, SeededEntropy, SystemClock, Timestamp,
+    NamePrefix, SeededEntropy, Sha256, SystemClock, Timestamp,
 };
 use ezdfs_engine::{BinaryStore, FileService, Options, Parts, PublishOptions, Published};
-use ezdfs_http::{AdminSettings, CachePolicies, Format, Limits, Readiness, ServeSettings, Server};
+use ezdfs_http::{
+    AdminSettings, CachePolicies, CachePolicy, Format, Limits, Policies, Readiness, ServeSettings,
+    Server, SigningKeys, Token, Tokens, Verb,
+};
 use ezdfs_metadata::MemoryMetadata;
 use ezdfs_metadata::memory::ForeignRow;
 use object_store::memory::InMemory;
+use sha2::Digest as _;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -43,6 +47,33 @@ pub(crate) struct Plan {
     pub(crate) limits: Limits,
     pub(crate) log: Option<(Format, Box<dyn Write + Send>)>,
     pub(crate) local: bool,
+    pub(crate) policies: Policies,
+}
+
+/// Tokens of every site: `all` may do everything, `images` put images.
+fn tokens() -> Tokens {
+    let token = |name: &str, verbs: &[Verb], prefix: &str| Token {
+        name: name.to_owned(),
+        sha256: Sha256::from_bytes(sha2::Sha256::digest(name.as_bytes()).into()),
+        verbs: verbs.to_vec(),
+        prefixes: vec![prefix.to_owned()],
+    };
+    let images = token("images", &[Verb::Put], "images/");
+    Tokens::new(vec![token("all", &Verb::ALL, ""), images]).unwrap()
+}
+
+/// The key that signs URLs of every site.
+pub(crate) const SIGNING_KEY: &[u8] = b"a key of more than 16 bytes";
+
+/// `images/**` for a minute, as little else as may be.
+pub(crate) fn policies() -> Policies {
+    let images = CachePolicy {
+        pattern: "images/**",
+        hashed: false,
+        cache_control: "public, max-age=60",
+        cdn_cache_control: None,
+    };
+    Policies { cache: CachePolicies::new([images]).unwrap(), ..Policies::default() }
 }
 
 impl Default for Plan {
@@ -52,6 +83,7 @@ impl Default for Plan {
             limits: Limits { drain: Duration::from_secs(5), ..Limits::default() },
             log: None,
             local: false,
+            policies: policies(),
         }
     }
 }
@@ -110,11 +142,14 @@ impl Site {
             listen: any,
             url_prefix: plan.url_prefix.parse().unwrap(),
             public: vec!["images".to_owned(), "images-versioned".to_owned()],
-            cache_policies: CachePolicies::new([("images/**", "public, max-age=60")]).unwrap(),
+            signing_keys: SigningKeys::new([("test", SIGNING_KEY)], Duration::from_secs(3600))
+                .unwrap(),
+            policies: plan.policies,
             access_log: format,
             limits: plan.limits.clone(),
         };
-        let admin = AdminSettings { listen: any, limits: plan.limits };
+        let admin =
+            AdminSettings { listen: any, tokens: tokens(), max_file: 1 << 20, limits: plan.limits };
         let server = Server::bind(service.clone(), serve, Some(admin), out).await.unwrap();
         let (address, admin) = (server.address(), server.admin_address().unwrap());
         let readiness = server.readiness();

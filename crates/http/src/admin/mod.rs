@@ -1,19 +1,35 @@
-//! The admin listener: health, readiness and status. It asks for no token yet, so it belongs on
-//! loopback.
+//! The admin listener: health, readiness, status, and the API that reads and writes files.
+//!
+//! Health, readiness and status ask for no token, so the listener belongs on loopback or on a
+//! network of operators; everything else does.
 
+mod digest;
+mod dirs;
+mod files;
+mod problem;
+mod target;
+pub mod tokens;
+mod transfer;
+mod upload;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use axum::http::header::{CACHE_CONTROL, HeaderValue};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{any, get, post};
 use ezdfs_core::{Error, ErrorKind, Result, Token};
 use ezdfs_engine::FileService;
 use serde::Serialize;
 
+use crate::assets::Assets;
 use crate::readiness::Readiness;
+use crate::settings::AdminSettings;
+use problem::Refusal;
+use tokens::Tokens;
 
 /// Longest wait of a readiness check.
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -21,18 +37,41 @@ const READY_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone)]
 struct Admin {
     service: FileService,
+    assets: Arc<Assets>,
     readiness: Readiness,
+    tokens: Arc<Tokens>,
+    /// Most bytes of a file that a request may store.
+    max_file: u64,
+    /// Longest wait for the next bytes of a body.
+    stall: Duration,
 }
 
 /// The routes of the admin listener. Everything else is 404, another method 405.
-pub fn router(service: FileService, readiness: Readiness) -> Router {
+pub fn router(assets: Arc<Assets>, readiness: Readiness, settings: &AdminSettings) -> Router {
+    let admin = Admin {
+        service: assets.service().clone(),
+        assets,
+        readiness,
+        tokens: Arc::new(settings.tokens.clone()),
+        max_file: settings.max_file,
+        stall: settings.limits.stall_timeout,
+    };
     Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/v1/status", get(v1_status))
-        .fallback(|_: Uri| async { problem(ErrorKind::NotFound) })
-        .method_not_allowed_fallback(|| async { problem_of(StatusCode::METHOD_NOT_ALLOWED) })
-        .with_state(Admin { service, readiness })
+        .route("/v1/files/{*path}", any(files::files))
+        .route("/v1/dirs", any(dirs::dirs))
+        .route("/v1/dirs/", any(dirs::dirs))
+        .route("/v1/dirs/{*path}", any(dirs::dirs))
+        .route("/v1/copy", post(transfer::copy))
+        .route("/v1/move", post(transfer::rename))
+        .fallback(|_: Uri| async { Refusal::Kind(ErrorKind::NotFound) })
+        .method_not_allowed_fallback(|uri: Uri| async move {
+            let takes_post = matches!(uri.path(), "/v1/copy" | "/v1/move");
+            problem::method_not_allowed(if takes_post { "POST" } else { "GET, HEAD" })
+        })
+        .with_state(admin)
 }
 
 async fn healthz() -> Response {
@@ -73,10 +112,7 @@ async fn bounded<T>(call: impl Future<Output = Result<T>>) -> Result<T> {
 async fn v1_status(State(admin): State<Admin>) -> Response {
     match Status::of(&admin.service, &admin.readiness).await {
         Ok(status) => axum::Json(status).into_response(),
-        Err(e) => {
-            tracing::warn!(error = %e, "no status");
-            problem(e.kind())
-        }
+        Err(e) => problem::of_error("a status", &e),
     }
 }
 
@@ -184,30 +220,4 @@ impl Status {
 
 fn line(status: StatusCode, text: &'static str) -> Response {
     (status, [(CACHE_CONTROL, HeaderValue::from_static("no-store"))], text).into_response()
-}
-
-/// RFC 9457 problem details, without anything of the error's message.
-#[derive(Serialize)]
-struct Problem {
-    r#type: &'static str,
-    title: &'static str,
-    status: u16,
-}
-
-fn problem(kind: ErrorKind) -> Response {
-    let status = StatusCode::from_u16(kind.answers().http);
-    problem_of(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR))
-}
-
-fn problem_of(status: StatusCode) -> Response {
-    let problem = Problem {
-        r#type: "about:blank",
-        title: status.canonical_reason().unwrap_or("Error"),
-        status: status.as_u16(),
-    };
-    let fields = [
-        (CONTENT_TYPE, HeaderValue::from_static("application/problem+json")),
-        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
-    ];
-    (status, fields, axum::Json(problem)).into_response()
 }
