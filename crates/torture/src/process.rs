@@ -106,8 +106,8 @@ pub(crate) async fn run(
 /// `ezdfs` with that configuration, perhaps in a process namespace of its own.
 pub(crate) fn command(site: &Site, config: usize, elsewhere: bool) -> Command {
     let mut command = if elsewhere {
-        let mut command = Command::new("unshare");
-        command.args(["--pid", "--fork", "--kill-child=KILL", "--"]).arg(&site.ezdfs);
+        let mut command = Command::from(unshare());
+        command.arg(&site.ezdfs);
         command
     } else {
         Command::new(&site.ezdfs)
@@ -119,6 +119,17 @@ pub(crate) fn command(site: &Site, config: usize, elsewhere: bool) -> Command {
             command.env_remove(name);
         }
     }
+    command
+}
+
+/// Runs what is added to it in a process namespace of its own.
+pub(crate) fn unshare() -> std::process::Command {
+    let mut command = std::process::Command::new("unshare");
+    // Users other than root need a user namespace for that.
+    if !rustix::process::geteuid().is_root() {
+        command.args(["--user", "--map-current-user"]);
+    }
+    command.args(["--pid", "--fork", "--kill-child=KILL", "--"]);
     command
 }
 

@@ -1,12 +1,13 @@
 //! `Site`: one store with its database, proxies, nodes and configuration.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ezdfs_testkit::proxy::Proxy;
 use ezdfs_testkit::servers::{ServerKind, TestDatabase};
+use ezdfs_testkit::skip::skipped;
 use ezdfs_testkit::{
     ForeignWriter, MariadbForeignWriter, OwnServer, PhpNode, PostgresForeignWriter,
     SqliteForeignWriter,
@@ -63,13 +64,13 @@ impl Site {
             .map_err(|e| e.to_string())?;
         let server = kind.map(|kind| OwnServer::start(kind, &dir.join("servers"))).transpose()?;
         let database = server.as_ref().map(OwnServer::database);
-        let can_be_elsewhere = Command::new("unshare")
-            .args(["--pid", "--fork", "--kill-child=KILL", "--", "true"])
+        let can_be_elsewhere = crate::process::unshare()
+            .arg("true")
             .stderr(Stdio::null())
             .status()
             .is_ok_and(|status| status.success());
         if !can_be_elsewhere {
-            println!("SKIPPED: processes of another machine, because unshare --pid is not allowed");
+            skipped("the imitation of other machines", "unshare --pid is not allowed here");
         }
         let nodes =
             (0..NODES).map(|n| Node::new(n, can_be_elsewhere && n == NODE_ELSEWHERE)).collect();

@@ -382,7 +382,11 @@ impl<'a> Search<'a> {
             .iter()
             .copied()
             .min_by_key(|i| self.calls[*i].returned.unwrap_or(Duration::MAX));
-        let blocked = late.or(next);
+        // A read that must be next and finds something else is to blame itself.
+        let blocked = match next {
+            Some(next) if self.calls[next].to.is_none() => Some(next),
+            _ => late.or(next),
+        };
         if let Some(blocked) = blocked {
             self.best_left = self.left;
             self.best = (blocked, self.state);
