@@ -64,7 +64,7 @@ pub async fn open_url(url: &str, options: &LocalOptions) -> Result<Opened> {
         }),
         scheme @ ("s3" | "gs" | "az") => Err(Error::new(
             ErrorKind::Unsupported,
-            format!("{scheme}:// stores are not in this build yet; file:// and memory: are"),
+            format!("{scheme}:// stores need more than a URL: see `open_s3` and its like"),
         )),
         _ => Err(config("unknown scheme of a binarydata URL; file:// and memory: work")),
     }

@@ -44,3 +44,91 @@ mod memory {
         ((), Arc::new(InMemory::new()), Capabilities::MEMORY)
     }
 }
+
+/// moto, which honours every condition.
+mod s3 {
+    use super::*;
+    use ezdfs_core::Conditions;
+    use ezdfs_testkit::TestBucket;
+
+    ezdfs_testkit::object_store_suite!(fixture);
+
+    fn fixture() -> Option<((), Arc<dyn ObjectStore>, Capabilities)> {
+        let bucket = TestBucket::s3()?;
+        let conditions = Conditions { versions: false, ..Conditions::ALL };
+        let capabilities = Capabilities { conditions, ..Capabilities::CLOUD };
+        Some(((), buckets::open(&bucket, bucket.endpoint()), capabilities))
+    }
+}
+
+/// The same behind a proxy that takes the conditions away.
+mod s3_without_conditions {
+    use super::*;
+    use ezdfs_testkit::{CarelessProxy, TestBucket};
+
+    ezdfs_testkit::object_store_suite!(fixture);
+
+    fn fixture() -> Option<(CarelessProxy, Arc<dyn ObjectStore>, Capabilities)> {
+        let bucket = TestBucket::s3()?;
+        let start = CarelessProxy::start(bucket.host(), bucket.port());
+        let runtime = tokio::runtime::Handle::current();
+        let proxy = tokio::task::block_in_place(|| runtime.block_on(start));
+        let store = buckets::open(&bucket, proxy.endpoint());
+        Some((proxy, store, Capabilities::CLOUD))
+    }
+}
+
+/// `rclone serve s3`, an independent server that ignores conditions by itself. It is files on a
+/// disk, so a key cannot lie below another one, and a directory is a key that cannot be deleted. An
+/// upload in parts gets another etag than the object has afterwards. Two PUTs of one key at once,
+/// and a body that is dropped half-way, block it for good. Those cases run on the store above only.
+mod rclone {
+    use super::*;
+    use ezdfs_testkit::TestBucket;
+
+    ezdfs_testkit::object_store_suite! { @cases fixture
+        names::twins_are_distinct
+        writes::a_put_replaces_the_whole_object
+        writes::every_overwrite_has_another_etag
+        writes::create_mode_refuses_what_exists
+        writes::update_mode_compares_the_etag
+        writes::attributes_are_accepted
+        reads::conditions_are_checked
+        reads::several_ranges_at_once
+        reads::an_empty_object_can_be_read
+        reads::head_brings_no_bytes
+        listing::a_delimiter_shows_one_level
+        moves::a_copy_is_independent
+        moves::a_rename_moves_and_overwrites
+        uploads::an_empty_upload_makes_an_empty_object
+        uploads::an_aborted_upload_leaves_nothing
+        uploads::a_dropped_upload_leaves_nothing
+        uploads::nothing_shows_before_completion
+        uploads::a_seal_tells_the_final_pin
+    }
+
+    fn fixture() -> Option<((), Arc<dyn ObjectStore>, Capabilities)> {
+        let bucket = TestBucket::careless_s3()?;
+        Some(((), buckets::open(&bucket, bucket.endpoint()), Capabilities::CLOUD))
+    }
+}
+
+mod buckets {
+    use super::*;
+    use ezdfs_binarydata::{CloudOptions, S3Options, open_s3};
+    use ezdfs_core::KeyPrefix;
+    use ezdfs_testkit::TestBucket;
+
+    pub(super) fn open(bucket: &TestBucket, endpoint: String) -> Arc<dyn ObjectStore> {
+        let keys = (bucket.access_key_id().to_owned(), bucket.secret_access_key().to_owned());
+        let options = S3Options {
+            bucket: bucket.name().to_owned(),
+            prefix: KeyPrefix::default(),
+            region: None,
+            keys: Some(keys),
+            path_style: true,
+        };
+        let cloud = CloudOptions { endpoint: Some(endpoint), ..CloudOptions::new("s3") };
+        open_s3(options, &cloud).unwrap().store
+    }
+}

@@ -38,8 +38,31 @@ pub fn check(loaded: &Loaded) -> Vec<Problem> {
     }
     for (name, handler) in loaded.settings.binarydata_handlers.iter() {
         let storage = &handler.url.storage;
-        if !matches!(storage, Storage::File(_) | Storage::Memory(_)) {
+        let in_build = match storage {
+            Storage::File(_) | Storage::Memory(_) => true,
+            Storage::S3 { .. } => cfg!(feature = "aws"),
+            Storage::Gcs { .. } => cfg!(feature = "gcp"),
+            Storage::Azure { .. } => cfg!(feature = "azure"),
+        };
+        if !in_build {
             problems.push(no_storage(loaded, name, storage));
+        }
+        let secrets = [
+            ("access_key_id", &handler.access_key_id),
+            ("secret_access_key", &handler.secret_access_key),
+            ("service_account", &handler.service_account),
+            ("account_key", &handler.account_key),
+        ];
+        for (key, secret) in secrets {
+            if let Some(Err(e)) = secret.as_ref().map(|secret| secret.resolve(&loaded.env)) {
+                let key = format!("binarydata_handlers.{name}.{key}");
+                problems.push(loaded.problem(&key, e.to_string(), "then check again"));
+            }
+        }
+        #[cfg(feature = "cloud")]
+        if let Some(Err(e)) = handler.tls_ca.as_deref().map(crate::authorities::pem) {
+            let key = format!("binarydata_handlers.{name}.tls_ca");
+            problems.push(loaded.problem(&key, e.to_string(), "then check again"));
         }
     }
     problems
@@ -56,7 +79,7 @@ pub fn no_database(loaded: &Loaded, name: &str, database: &Database) -> Problem 
 
 /// This build cannot open the store of a handler.
 pub(crate) fn no_storage(loaded: &Loaded, name: &str, storage: &Storage) -> Problem {
-    let message = format!("this build has no {} handler yet", storage.handler());
-    let fix = "use a file: or memory: URL, or a build with that handler";
+    let message = format!("this build has no {} handler", storage.handler());
+    let fix = format!("use a build with the feature `{}`, or another handler", storage.feature());
     loaded.problem(&format!("binarydata_handlers.{name}.url"), message, fix)
 }

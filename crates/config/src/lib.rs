@@ -15,17 +15,21 @@
 //! | [`check`] | what only shows outside the file: secrets, and what this build cannot open |
 //! | [`parts`] | opening the handlers |
 //! | `server` | how a database server is opened |
+//! | `cloud` | how a cloud is opened |
 //! | `authorities` | which certificates are trusted then |
 //! | [`secret`] | [`Secret`]: a literal, `{ env = … }` or `{ file = … }` |
 //! | [`duration`], [`mode`], [`url_prefix`], [`location`], [`server_url`] | values with a grammar of their own |
 //!
 //! `tree` is the file with the line of every value, `reader` takes keys out of it and reports what
-//! is left over, `read` does so for every section (`read_serve` for `[serve]` and `[admin]`), `validate` compares
-//! sections.
+//! is left over, `read` does so for every section (`binary` for binarydata handlers, `read_serve` for
+//! `[serve]` and `[admin]`), `validate` compares sections.
 
-#[cfg(any(feature = "mysql", feature = "postgres"))]
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "cloud"))]
 mod authorities;
+mod binary;
 pub mod check;
+#[cfg(feature = "cloud")]
+mod cloud;
 pub mod duration;
 pub mod env;
 pub mod load;

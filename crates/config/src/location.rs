@@ -94,6 +94,17 @@ impl Storage {
             Self::Azure { .. } => "az",
         }
     }
+
+    /// Cargo feature of the builds that can open it.
+    #[must_use]
+    pub const fn feature(&self) -> &'static str {
+        match self {
+            Self::File(_) | Self::Memory(_) => "default",
+            Self::S3 { .. } => "aws",
+            Self::Gcs { .. } => "gcp",
+            Self::Azure { .. } => "azure",
+        }
+    }
 }
 
 impl DatabaseUrl {
@@ -152,7 +163,7 @@ impl BinaryUrl {
         if parts.userinfo.is_some() || parts.rest.contains('@') && parts.scheme != "file" {
             return Err(Refusal::new(
                 "a storage URL holds no user name, key or password",
-                "remove everything up to the @; credentials come from the environment",
+                "remove everything up to the @; credentials have keys of their own, or come from the environment",
             ));
         }
         if parts.rest.contains(['?', '#']) {

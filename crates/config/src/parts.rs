@@ -8,7 +8,6 @@ use ezdfs_core::{Clock, Error, ErrorKind, MetadataStore, NamePrefix, Result};
 
 #[cfg(not(all(feature = "sqlite", feature = "mysql", feature = "postgres")))]
 use crate::check::no_database;
-use crate::check::no_storage;
 use crate::load::Loaded;
 use crate::location::{Database, Storage};
 use crate::mode::Mode;
@@ -71,7 +70,10 @@ pub async fn open_binary(loaded: &Loaded, name: &str) -> Result<Opened> {
             open_url(&file_url(root), &local_options(handler, create_root)).await
         }
         Storage::Memory(_) => open_url(handler.url.as_str(), &LocalOptions::default()).await,
-        other => return Err(no_storage(loaded, name, other).into()),
+        #[cfg(feature = "cloud")]
+        _ => crate::cloud::open(loaded, name, handler),
+        #[cfg(not(feature = "cloud"))]
+        other => return Err(crate::check::no_storage(loaded, name, other).into()),
     };
     opened.map_err(|e| loaded.at(&key, e))
 }

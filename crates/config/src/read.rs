@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use ezdfs_core::FilePath;
 
-use crate::location::{Database, Storage, binary, database, endpoint};
-use crate::mode::{Mode, at_least};
-use crate::reader::{Reader, Refusal, Section, boolean, integer, suggestion, text, word};
+use crate::binary::binary_handler;
+use crate::location::{Database, database};
+use crate::reader::{Reader, Refusal, Section, integer, suggestion, text, word};
 use crate::secret::secret;
 use crate::settings::{
-    BinaryHandler, DEFAULT_HANDLER, Handlers, MetadataHandler, Settings, SqlHandler, StoreSettings,
-    TlsMode,
+    DEFAULT_HANDLER, Handlers, MetadataHandler, Settings, SqlHandler, StoreSettings, TlsMode,
 };
 use crate::tree::{Node, Table, Value};
 use crate::{duration, read_serve, validate};
@@ -148,7 +147,7 @@ fn chosen(
 }
 
 /// A path from the root on; `what` is there.
-fn absolute(what: &'static str) -> impl FnOnce(Node) -> Result<PathBuf, Refusal> {
+pub(crate) fn absolute(what: &'static str) -> impl FnOnce(Node) -> Result<PathBuf, Refusal> {
     move |node| {
         let path = PathBuf::from(text(node)?);
         let plain = path
@@ -258,53 +257,6 @@ fn name_prefix(node: Node) -> Result<String, Refusal> {
         })?;
     }
     Ok(trimmed.to_owned())
-}
-
-fn binary_handler(mut s: Section, data_dir: &Path, r: &mut Reader) -> Option<BinaryHandler> {
-    let here = s.path().to_owned();
-    let url_key = s.key("url");
-    let url = s.get(r, "url", binary(data_dir));
-    if url.is_none() && !r.origins.contains_key(&url_key) {
-        r.refuse(
-            &here,
-            Refusal::new("the handler has no `url`", "add `url = \"file:///absolute/directory\"`"),
-        );
-    }
-    let storage = url.as_ref().map(|u| &u.storage);
-    let is_file = matches!(storage, Some(Storage::File(_)));
-    if storage.is_some() && !is_file {
-        for name in ["fsync", "file_mode", "dir_mode"] {
-            s.forbid(r, name, "only a `file:` handler has this key");
-        }
-    }
-    if storage.is_some() && !matches!(storage, Some(Storage::S3 { .. })) {
-        for name in ["endpoint", "region"] {
-            s.forbid(r, name, "only an `s3:` handler has this key");
-        }
-    }
-    let fsync = s.get(r, "fsync", boolean);
-    let file_mode = s.get(r, "file_mode", at_least(Mode::OWNER_FILE));
-    let dir_mode = s.get(r, "dir_mode", at_least(Mode::OWNER_DIR));
-    let endpoint = s.get(r, "endpoint", endpoint);
-    let region = s.get(r, "region", region);
-    s.finish(r);
-    Some(BinaryHandler {
-        url: url?,
-        fsync: is_file.then(|| fsync.unwrap_or(true)),
-        file_mode: is_file.then(|| file_mode.unwrap_or(Mode::FILE)),
-        dir_mode: is_file.then(|| dir_mode.unwrap_or(Mode::DIR)),
-        endpoint,
-        region,
-    })
-}
-
-fn region(node: Node) -> Result<String, Refusal> {
-    let region = text(node)?;
-    if !region.is_empty() && region.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
-        Ok(region)
-    } else {
-        Err(Refusal::new("not a region", "write a name such as \"eu-west-1\""))
-    }
 }
 
 pub(crate) fn address(node: Node) -> Result<SocketAddr, Refusal> {

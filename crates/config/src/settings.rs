@@ -181,12 +181,33 @@ pub struct BinaryHandler {
     /// Permission bits of new directories; `file` only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dir_mode: Option<Mode>,
-    /// URL of the service; `s3` only.
+    /// URL of the service; clouds only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
+    /// Certificates of authorities of one's own; clouds only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_ca: Option<PathBuf>,
     /// Region; `s3` only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
+    /// The bucket in the path of a request instead of in its host; `s3` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path_style: Option<bool>,
+    /// Access key; `s3` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_key_id: Option<Secret>,
+    /// Its secret; `s3` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_access_key: Option<Secret>,
+    /// JSON of a service account's key; `gs` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_account: Option<Secret>,
+    /// Name of the storage account; `az` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// Key of the storage account; `az` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account_key: Option<Secret>,
 }
 
 /// `[serve]`

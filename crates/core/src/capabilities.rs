@@ -1,8 +1,9 @@
-//! What a binarydata handler can do, and `SealSlot`, by which a store with staging tells the pin
-//! of a staged object before it is complete.
+//! What a binarydata handler can do; `SealSlot`, by which a store with staging tells the pin of a
+//! staged object before it is complete; and `ReplaceSlot`, by which a publish tells what it may
+//! replace.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use async_trait::async_trait;
 
@@ -22,18 +23,117 @@ pub struct Capabilities {
     /// How many bytes an upload hands over at once. S3 wants at least 5 MiB per part; elsewhere
     /// small parts keep the memory of a transfer low.
     pub part_bytes: usize,
+    /// Most parts of one upload.
+    pub max_parts: usize,
+    /// Conditional requests that the store honours.
+    pub conditions: Conditions,
+    /// Whether uploads heed a [`ReplaceSlot`], as far as `conditions` allow.
+    pub replace_slot: bool,
+}
+
+/// Conditional requests that a store honours. Some stores accept them and do as they please, so
+/// only a probe can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Conditions {
+    /// `If-None-Match: *` on PUT: nothing is replaced.
+    pub put_absent: bool,
+    /// `If-Match` on PUT: only that version is replaced.
+    pub put_match: bool,
+    /// Both when an upload in parts is completed.
+    pub complete: bool,
+    /// `If-Match` on GET.
+    pub get_match: bool,
+    /// Every version has an id of its own.
+    pub versions: bool,
 }
 
 impl Capabilities {
     /// Local disk and NFS: whole paths up to 4,095 bytes, rename(2), no attributes.
-    pub const LOCAL: Self =
-        Self { max_key_bytes: 4095, atomic_rename: true, attributes: false, part_bytes: 256 << 10 };
-    /// S3, GCS, Azure: keys up to 1,024 bytes, no rename.
-    pub const CLOUD: Self =
-        Self { max_key_bytes: 1024, atomic_rename: false, attributes: true, part_bytes: 5 << 20 };
+    pub const LOCAL: Self = Self {
+        max_key_bytes: 4095,
+        atomic_rename: true,
+        attributes: false,
+        part_bytes: 256 << 10,
+        max_parts: usize::MAX,
+        conditions: Conditions { complete: false, versions: false, ..Conditions::ALL },
+        replace_slot: false,
+    };
+    /// S3, GCS, Azure: keys up to 1,024 bytes, no rename, uploads of up to 10,000 parts, so files of
+    /// up to 48 GiB. What a probe finds is added.
+    pub const CLOUD: Self = Self {
+        max_key_bytes: 1024,
+        atomic_rename: false,
+        attributes: true,
+        part_bytes: 5 << 20,
+        max_parts: 10_000,
+        conditions: Conditions::NONE,
+        replace_slot: true,
+    };
     /// The memory store of object_store, which behaves as a cloud with long keys.
-    pub const MEMORY: Self =
-        Self { max_key_bytes: 4095, atomic_rename: false, attributes: true, part_bytes: 256 << 10 };
+    pub const MEMORY: Self = Self {
+        max_key_bytes: 4095,
+        atomic_rename: false,
+        attributes: true,
+        part_bytes: 256 << 10,
+        max_parts: usize::MAX,
+        conditions: Conditions { complete: false, versions: false, ..Conditions::ALL },
+        replace_slot: false,
+    };
+
+    /// Whether a publish of so many bytes can say what it replaces.
+    #[must_use]
+    pub fn guards(&self, size: u64) -> bool {
+        if !self.replace_slot {
+            return false;
+        }
+        let is_whole = usize::try_from(size).is_ok_and(|size| size <= self.part_bytes);
+        let Conditions { put_absent, put_match, complete, .. } = self.conditions;
+        if is_whole { put_absent && put_match } else { complete }
+    }
+}
+
+impl Conditions {
+    /// None, or not known.
+    pub const NONE: Self = Self {
+        put_absent: false,
+        put_match: false,
+        complete: false,
+        get_match: false,
+        versions: false,
+    };
+    /// All of them.
+    pub const ALL: Self =
+        Self { put_absent: true, put_match: true, complete: true, get_match: true, versions: true };
+}
+
+/// What an object may replace.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Replaces {
+    /// Whatever is there.
+    #[default]
+    Anything,
+    /// Nothing: there must be no object of that key.
+    Nothing,
+    /// That version, and it must be there.
+    Version(Pin),
+}
+
+/// Put into the extensions of `PutMultipartOptions`, and set before the upload is completed: what is
+/// there is known only then. Stores that ignore it replace anything; see [`Conditions`].
+#[derive(Debug, Clone, Default)]
+pub struct ReplaceSlot(Arc<Mutex<Replaces>>);
+
+impl ReplaceSlot {
+    /// What the upload may replace.
+    pub fn set(&self, replaces: Replaces) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = replaces;
+    }
+
+    /// What was set last; else anything.
+    #[must_use]
+    pub fn get(&self) -> Replaces {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// A staged object that is complete but not yet published.

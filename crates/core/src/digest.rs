@@ -98,6 +98,12 @@ impl Pin {
     pub fn etag(&self) -> Option<&str> {
         self.0.rsplit_once('|').map_or(Some(&*self.0), |(e, _)| (!e.is_empty()).then_some(e))
     }
+
+    /// The version part: GCS compares that.
+    #[must_use]
+    pub fn version(&self) -> Option<&str> {
+        self.0.rsplit_once('|').map(|(_, v)| v).filter(|v| !v.is_empty())
+    }
 }
 
 impl fmt::Debug for Pin {

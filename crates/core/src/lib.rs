@@ -35,7 +35,7 @@ pub mod record;
 pub mod time;
 
 pub use bad_entry::{BadEntries, BadEntry, BadReason};
-pub use capabilities::{Capabilities, Seal, SealSlot};
+pub use capabilities::{Capabilities, Conditions, ReplaceSlot, Replaces, Seal, SealSlot};
 pub use digest::{ETag, Pin, Sha256, Token};
 pub use entropy::{Entropy, OsEntropy, SeededEntropy};
 pub use entry::{Attrs, DirMeta, Entry, FileMeta};

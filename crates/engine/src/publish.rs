@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use ezdfs_core::{
     Change, DirPath, Entry, Error, ErrorKind, FileMeta, FilePath, Guard, NewFile, Op, Pin, Record,
-    Result, Sha256, Timestamp, Work,
+    Replaces, Result, Sha256, Timestamp, Work,
 };
 use futures::{Stream, StreamExt as _};
 
@@ -16,6 +16,9 @@ use crate::precondition::Precondition;
 use crate::rename::is_refusal;
 use crate::service::FileService;
 use crate::upload::Upload;
+
+/// How often an object that is not the expected one is looked at and replaced.
+const REPLACE_TRIES: u32 = 3;
 
 /// What a publish sets beyond the bytes.
 #[derive(Debug, Clone, Default)]
@@ -166,16 +169,18 @@ impl FileService {
             self.release(held, false).await;
             return Err(e);
         }
-        let pin = match self.put_in_place(&mut upload).await {
+        let expected = Expected { present: present.as_ref(), precondition: &options.precondition };
+        let put = self.put_in_place_of(&mut upload, sealed.size, expected, &mut held).await;
+        let pin = match put {
             Ok(pin) => pin.or(sealed.pin),
-            Err(e) => {
+            Err(NotPut { error, is_certain }) => {
                 upload.discard().await;
                 // The object may be in place all the same, or arrive yet: then the path stays
                 // taken until the longest step is over, and is looked at again.
-                if was_not_put(e.kind()) {
+                if is_certain {
                     self.release(held, false).await;
                 }
-                return Err(self.name_trash(&upload.path, e).await);
+                return Err(self.name_trash(&upload.path, error).await);
             }
         };
         let file = NewFile {
@@ -192,6 +197,9 @@ impl FileService {
         };
         let published = published(&file, sealed.sha256, present.is_none());
         self.commit(&upload.path, file, held, &options.precondition).await?;
+        if !self.is_guarded(sealed.size) {
+            self.look_after(&upload.path, pin.as_ref()).await;
+        }
         Ok(published)
     }
 
@@ -218,7 +226,75 @@ impl FileService {
         Ok(present)
     }
 
-    /// Step 4: the object.
+    /// Whether nothing but what is expected can be replaced: a rename of this machine is one step
+    /// under the hold, and a cloud may honour conditions.
+    fn is_guarded(&self, size: u64) -> bool {
+        let capabilities = self.inner.binary.capabilities;
+        capabilities.atomic_rename || capabilities.guards(size)
+    }
+
+    /// Step 4: the object, in place of the version that was checked where the store can tell.
+    /// Among ezdfs nodes the hold excludes others; this meets foreign writers, and objects of nodes
+    /// that lost their hold, which arrive late.
+    async fn put_in_place_of(
+        &self,
+        upload: &mut Upload,
+        size: u64,
+        expected: Expected<'_>,
+        held: &mut Held,
+    ) -> Result<Option<Pin>, NotPut> {
+        if !self.inner.binary.capabilities.guards(size) {
+            return self.put_in_place(upload).await.map_err(NotPut::of);
+        }
+        let replaces = match expected.present {
+            None => Replaces::Nothing,
+            Some(FileMeta { pin: Some(pin), .. }) => Replaces::Version(pin.clone()),
+            // A foreign row tells no pin.
+            Some(FileMeta { pin: None, .. }) => self.what_is_there(&upload.path).await?,
+        };
+        upload.replaces.set(replaces);
+        for _ in 0..REPLACE_TRIES {
+            match self.put_in_place(upload).await {
+                Err(e) if e.kind() == ErrorKind::PreconditionFailed => {
+                    tracing::info!(path = %upload.path, "another object is there than its row says; it is replaced if the path is still ours");
+                }
+                put => return put.map_err(NotPut::of),
+            }
+            self.refresh(held).await.map_err(NotPut::certainly)?;
+            let checked = self.check_publish(&upload.path, expected.precondition).await;
+            checked.map_err(NotPut::certainly)?;
+            upload.replaces.set(self.what_is_there(&upload.path).await?);
+        }
+        Err(NotPut::certainly(Error::new(
+            ErrorKind::Busy,
+            format!("cannot publish `{}`: other programs keep replacing it", upload.path),
+        )))
+    }
+
+    async fn what_is_there(&self, path: &FilePath) -> Result<Replaces, NotPut> {
+        let found = async { self.inner.binary.head(&self.inner.binary.key(path)?).await };
+        match found.await.map_err(NotPut::certainly)? {
+            None => Ok(Replaces::Nothing),
+            Some(object) => Ok(object.pin.map_or(Replaces::Anything, Replaces::Version)),
+        }
+    }
+
+    /// After step 5 on a store without conditions: if somebody else's object is there, rows and
+    /// object are brought into agreement now, and not when the first reader meets them. The publish
+    /// was done either way.
+    async fn look_after(&self, path: &FilePath, pin: Option<&Pin>) {
+        let looked = async {
+            let there = self.inner.binary.head(&self.inner.binary.key(path)?).await?;
+            if there.and_then(|object| object.pin).as_ref() == pin {
+                return Ok(());
+            }
+            self.reconcile(path).await
+        };
+        if let Err(e) = looked.await {
+            tracing::debug!(%path, error = %e, "a new object was not looked at again; its readers will");
+        }
+    }
+
     async fn put_in_place(&self, upload: &mut Upload) -> Result<Option<Pin>> {
         let step = self.inner.options.step_timeout;
         match tokio::time::timeout(step, upload.upload.complete()).await {
@@ -301,6 +377,17 @@ impl FileService {
                 return Err(e);
             }
         };
+        if self.inner.binary.capabilities.guards(sealed.size) {
+            let version = present.as_ref().and_then(|file| file.pin.clone());
+            upload.replaces.set(match (&options.precondition, version) {
+                (Precondition::None, _) => Replaces::Anything,
+                (Precondition::Absent, _) => Replaces::Nothing,
+                (Precondition::Matches(_) | Precondition::Present, Some(pin)) => {
+                    Replaces::Version(pin)
+                }
+                (Precondition::Matches(_) | Precondition::Present, None) => Replaces::Anything,
+            });
+        }
         let put = upload.upload.complete().await.map_err(|e| {
             Error::from(e).context(format_args!("cannot publish `{}`", upload.path))
         })?;
@@ -317,6 +404,31 @@ impl FileService {
             gid: None,
         };
         Ok(published(&file, sealed.sha256, present.is_none()))
+    }
+}
+
+/// What a publish found and may replace.
+#[derive(Clone, Copy)]
+struct Expected<'a> {
+    present: Option<&'a FileMeta>,
+    precondition: &'a Precondition,
+}
+
+/// Why an object is not in place, or may not be.
+struct NotPut {
+    error: Error,
+    /// It is not, and will not be.
+    is_certain: bool,
+}
+
+impl NotPut {
+    /// What the store answered.
+    fn of(error: Error) -> Self {
+        Self { is_certain: was_not_put(error.kind()), error }
+    }
+
+    fn certainly(error: Error) -> Self {
+        Self { error, is_certain: true }
     }
 }
 

@@ -1,7 +1,7 @@
 //! `Upload`: bytes on their way to a private place, hashed as they pass.
 
 use bytes::{Bytes, BytesMut};
-use ezdfs_core::{Error, FilePath, Result, SealSlot, Sha256, Token};
+use ezdfs_core::{Error, ErrorKind, FilePath, ReplaceSlot, Result, SealSlot, Sha256, Token};
 use object_store::{MultipartUpload, PutMultipartOptions, PutPayload};
 use sha2::Digest as _;
 
@@ -18,8 +18,10 @@ pub struct Upload {
     pub(crate) datatype: String,
     pub(crate) upload: Box<dyn MultipartUpload>,
     pub(crate) seal: SealSlot,
+    pub(crate) replaces: ReplaceSlot,
     hasher: sha2::Sha256,
     part: BytesMut,
+    parts: usize,
     size: u64,
 }
 
@@ -34,12 +36,13 @@ impl FileService {
         let binary = &self.inner.binary;
         let key = binary.key(path)?;
         let token = self.inner.entropy.token();
-        let seal = SealSlot::default();
+        let (seal, replaces) = (SealSlot::default(), ReplaceSlot::default());
         let mut options = PutMultipartOptions {
             attributes: binary.attributes(datatype, token),
             ..PutMultipartOptions::default()
         };
         options.extensions.insert(seal.clone());
+        options.extensions.insert(replaces.clone());
         let upload = binary
             .store
             .put_multipart_opts(&key, options)
@@ -48,23 +51,25 @@ impl FileService {
         Ok(Upload {
             service: self.clone(),
             path: path.clone(),
-
             token,
             datatype: datatype.to_owned(),
             upload,
             seal,
+            replaces,
             hasher: sha2::Sha256::new(),
             part: BytesMut::new(),
+            parts: 0,
             size: 0,
         })
     }
 }
 
 impl Upload {
-    /// Appends bytes. At most one part is held in memory.
+    /// Appends bytes. At most one part is held in memory; on clouds, which are told of the first
+    /// part only with the second, two.
     ///
     /// # Errors
-    /// When the store cannot take them.
+    /// When the store cannot take them, or no more of them.
     pub async fn write(&mut self, mut bytes: Bytes) -> Result<()> {
         let part_bytes = self.service.inner.binary.capabilities.part_bytes;
         while !bytes.is_empty() {
@@ -118,6 +123,15 @@ impl Upload {
     }
 
     async fn send(&mut self, part: Bytes) -> Result<()> {
+        let capabilities = self.service.inner.binary.capabilities;
+        if self.parts == capabilities.max_parts {
+            let most = capabilities.max_parts.saturating_mul(capabilities.part_bytes) >> 30;
+            return Err(Error::new(
+                ErrorKind::TooLarge,
+                format!("cannot stage `{}`: this store takes files of up to {most} GiB", self.path),
+            ));
+        }
+        self.parts += 1;
         self.upload
             .put_part(PutPayload::from_bytes(part))
             .await

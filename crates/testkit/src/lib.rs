@@ -1,5 +1,6 @@
 //! Conformance suites, fault-injecting stores and test servers of ezdfs.
 
+pub mod careless;
 pub mod faults;
 pub mod foreign_writer;
 pub mod history;
@@ -15,10 +16,11 @@ pub mod servers;
 pub mod skip;
 pub mod sqlite_writer;
 
+pub use careless::CarelessProxy;
 pub use foreign_writer::ForeignWriter;
 pub use mariadb_writer::MariadbForeignWriter;
 pub use own_server::OwnServer;
 pub use php::{IbexaNode, PdoNode, PhpNode};
 pub use postgres_writer::PostgresForeignWriter;
-pub use servers::TestDatabase;
+pub use servers::{TestBucket, TestDatabase};
 pub use sqlite_writer::SqliteForeignWriter;

@@ -91,6 +91,16 @@ fn every_key_is_read() {
     assert_eq!(s3.endpoint.as_deref(), Some("https://s3.eu-west-1.amazonaws.com"));
     assert_eq!(s3.region.as_deref(), Some("eu-west-1"));
     assert_eq!((s3.fsync, s3.file_mode, s3.dir_mode), (None, None, None));
+    assert_eq!(s3.path_style, Some(false));
+    assert_eq!(s3.tls_ca.as_deref(), Some("/etc/ezdfs/no/s3-ca.pem".as_ref()));
+    let shown = |secret: &Option<ezdfs_config::Secret>| secret.as_ref().unwrap().to_string();
+    assert_eq!(shown(&s3.access_key_id), "{ env = \"S3_ACCESS_KEY_ID\" }");
+    assert_eq!(shown(&s3.secret_access_key), "{ env = \"S3_SECRET_ACCESS_KEY\" }");
+    let gcs = s.binarydata_handlers.get("gcs").unwrap();
+    assert_eq!(shown(&gcs.service_account), "{ env = \"GCS_SERVICE_ACCOUNT\" }");
+    let azure = s.binarydata_handlers.get("azure").unwrap();
+    assert_eq!(azure.account.as_deref(), Some("mysite"));
+    assert_eq!(shown(&azure.account_key), "{ env = \"AZURE_ACCOUNT_KEY\" }");
 
     assert_eq!(s.serve.listen.to_string(), "0.0.0.0:80");
     assert_eq!(s.serve.url_prefix.as_str(), "https://static.example.com/files/");
@@ -105,7 +115,7 @@ fn every_key_is_read() {
     assert_eq!(s.admin.listen.to_string(), "[::1]:9090");
 
     assert_eq!(loaded.origin("store.metadata"), Origin::File(3));
-    assert_eq!(loaded.origin("serve.cache_policy[1].match"), Origin::File(53));
+    assert_eq!(loaded.origin("serve.cache_policy[1].match"), Origin::File(66));
     assert_eq!(loaded.origin("store.nothing"), Origin::Default);
 }
 

@@ -56,7 +56,7 @@ fn every_key_can_be_set_by_the_environment() {
         }
     }
     let mut site = Site::new(
-        "[metadata_handlers.main]\n[metadata_handlers.aws_s3]\n[binarydata_handlers.local]\n[binarydata_handlers.aws_s3]\n",
+        "[metadata_handlers.main]\n[metadata_handlers.aws_s3]\n[binarydata_handlers.local]\n[binarydata_handlers.aws_s3]\n[binarydata_handlers.gcs]\n[binarydata_handlers.azure]\n",
     );
     site.sources.env = vars.into_iter().collect();
     assert_eq!(site.load().unwrap().settings, Site::new(FULL).load().unwrap().settings);

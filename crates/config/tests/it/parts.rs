@@ -164,6 +164,7 @@ async fn certificates_that_are_no_use_are_told_by_their_key() {
     }
 }
 
+#[cfg(all(feature = "aws", feature = "gcp", feature = "azure"))]
 #[tokio::test]
 async fn what_cannot_be_opened_names_key_line_and_fix() {
     let site = Site::new(FULL);
@@ -179,18 +180,27 @@ async fn what_cannot_be_opened_names_key_line_and_fix() {
         (
             open_binary(&loaded, "aws_s3").await.unwrap_err(),
             format!(
-                "{}:31: `binarydata_handlers.aws_s3.url`: this build has no s3 handler yet; use",
+                "{}:37: `binarydata_handlers.aws_s3.tls_ca`: certificate file /etc/ezdfs/no/s3-ca.pem",
                 file.display()
             ),
         ),
-        (metadata("aws_s3").await, "this build has no s3 handler yet".to_owned()),
+        (metadata("aws_s3").await, "`binarydata_handlers.aws_s3.tls_ca`: ".to_owned()),
+        (
+            open_binary(&loaded, "gcs").await.unwrap_err(),
+            "variable GCS_SERVICE_ACCOUNT is not set".to_owned(),
+        ),
+        (
+            open_binary(&loaded, "azure").await.unwrap_err(),
+            "variable AZURE_ACCOUNT_KEY is not set".to_owned(),
+        ),
         (
             metadata("mian").await,
             "`metadata_handlers`: there is no handler `mian`; did you mean `main`?".to_owned(),
         ),
         (
             open_binary(&loaded, "xyz").await.unwrap_err(),
-            "there is no handler `xyz`; known here: `local`, `aws_s3`, `default`".to_owned(),
+            "there is no handler `xyz`; known here: `local`, `aws_s3`, `gcs`, `azure`, `default`"
+                .to_owned(),
         ),
     ] {
         assert_eq!(error.kind(), ErrorKind::Config, "{error}");

@@ -89,6 +89,19 @@ dir_mode = "0775"
 url = "s3://my-bucket/prefix"
 endpoint = "https://s3.eu-west-1.amazonaws.com"
 region = "eu-west-1"
+path_style = false
+access_key_id = { env = "S3_ACCESS_KEY_ID" }
+secret_access_key = { env = "S3_SECRET_ACCESS_KEY" }
+tls_ca = "/etc/ezdfs/no/s3-ca.pem"
+
+[binarydata_handlers.gcs]
+url = "gs://my-bucket/prefix"
+service_account = { env = "GCS_SERVICE_ACCOUNT" }
+
+[binarydata_handlers.azure]
+url = "az://my-container/prefix"
+account = "mysite"
+account_key = { env = "AZURE_ACCOUNT_KEY" }
 
 [serve]
 listen = "0.0.0.0:80"

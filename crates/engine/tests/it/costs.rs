@@ -22,11 +22,13 @@ async fn a_publish_is_one_statement_before_the_object_and_one_transaction_after_
             plan.reset();
             put(&service, at, bytes).await.unwrap();
             let calls = plan.calls();
-            assert_eq!(
-                calls,
-                ["put_multipart", "put_part", "hold", "record", "complete", "apply"],
-                "{backend:?}"
-            );
+            let mut expected =
+                vec!["put_multipart", "put_part", "hold", "record", "complete", "apply"];
+            if !backend.local {
+                // A store that does not heed conditions is looked at once more.
+                expected.push("head");
+            }
+            assert_eq!(calls, expected, "{backend:?}");
         }
     }
 }

@@ -20,7 +20,10 @@ pub mod reads;
 pub mod uploads;
 pub mod writes;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use ezdfs_core::Capabilities;
 use futures::TryStreamExt as _;
 use object_store::path::Path as ObjectKey;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt as _, PutPayload, PutResult};
@@ -71,11 +74,37 @@ macro_rules! object_store_suite {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
-                let (_guard, store, capabilities) = $fixture();
+                use $crate::object_store_suite::Fixture as _;
+                let Some((_guard, store, capabilities)) = $fixture().set_up() else { return };
                 $crate::object_store_suite::$module::$case(&*store, &capabilities).await;
             }
         )+
     };
+}
+
+/// What a test of the suite is run on.
+pub trait Fixture {
+    /// Lives as long as the test.
+    type Guard;
+
+    /// `None` where there is no such store here, after saying so.
+    fn set_up(self) -> Option<(Self::Guard, Arc<dyn ObjectStore>, Capabilities)>;
+}
+
+impl<G> Fixture for (G, Arc<dyn ObjectStore>, Capabilities) {
+    type Guard = G;
+
+    fn set_up(self) -> Option<Self> {
+        Some(self)
+    }
+}
+
+impl<G> Fixture for Option<(G, Arc<dyn ObjectStore>, Capabilities)> {
+    type Guard = G;
+
+    fn set_up(self) -> Self {
+        self
+    }
 }
 
 /// A key, literally.

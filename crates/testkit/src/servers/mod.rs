@@ -1,4 +1,4 @@
-//! Databases on real servers: a fresh one for each test, gone with it.
+//! Databases on real servers: a fresh one for each test, gone with it. Object stores: [`store`].
 //!
 //! `scripts/test` starts the servers and names them in `EZDFS_TEST_MARIADB_URL` and
 //! `EZDFS_TEST_POSTGRES_URL`, and the authority of their certificates in `EZDFS_TEST_TLS_CA`;
@@ -8,9 +8,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod base_table;
+pub mod store;
 mod url;
 
 pub use base_table::BaseTable;
+pub use store::TestBucket;
 
 use std::future::Future;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,0 +1,121 @@
+//! What the three clouds share: how a request is sent, retried and given up, and an
+//! [`ObjectStore`](object_store::ObjectStore) that makes one behaviour of theirs.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `transport` | every HTTP request: time-out, retries, the two below |
+//! | `breaker` | a store that does not answer is asked rarely |
+//! | `budget` | how many retries a store may cause |
+//! | `store` | `CloudStore`, the store that the engine sees |
+//! | `upload` | small objects by one PUT, large ones in parts; conditions; leftovers |
+//! | `body` | a body that breaks is resumed, pinned |
+
+mod body;
+mod breaker;
+mod budget;
+mod store;
+mod transport;
+mod upload;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ezdfs_core::{Capabilities, Entropy, Error, ErrorKind, KeyPrefix, OsEntropy, Result};
+use object_store::multipart::MultipartStore;
+use object_store::{BackoffConfig, Certificate, ClientOptions, ObjectStore, RetryConfig};
+
+use crate::open::Opened;
+use store::CloudStore;
+use transport::Connector;
+
+/// Longest wait for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What every cloud handler is opened with.
+#[derive(Clone)]
+pub struct CloudOptions {
+    /// Handler name of the configuration, for messages.
+    pub handler: String,
+    /// Longest silence of the store before a request counts as failed.
+    pub io_timeout: Duration,
+    /// URL of the service; `None` for the provider's own.
+    pub endpoint: Option<String>,
+    /// Certificates of authorities of one's own, in PEM, beside those of the system.
+    pub authorities: Option<Vec<u8>>,
+    /// Spreads retries.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl CloudOptions {
+    /// A handler of that name, with the defaults of the configuration.
+    #[must_use]
+    pub fn new(handler: impl Into<String>) -> Self {
+        Self {
+            handler: handler.into(),
+            io_timeout: Duration::from_secs(30),
+            endpoint: None,
+            authorities: None,
+            entropy: Arc::new(OsEntropy),
+        }
+    }
+
+    pub(crate) fn connector(&self) -> Connector {
+        Connector::new(&self.handler, self.io_timeout, Arc::clone(&self.entropy))
+    }
+
+    /// No total deadline, which would cut large bodies: a time-out for the connection and one for
+    /// each silence.
+    pub(crate) fn client(&self, allow_http: bool) -> Result<ClientOptions> {
+        let mut client = ClientOptions::new()
+            .with_timeout_disabled()
+            .with_connect_timeout(CONNECT_TIMEOUT.min(self.io_timeout))
+            .with_read_timeout(self.io_timeout)
+            .with_allow_http(allow_http);
+        if let Some(pem) = &self.authorities {
+            let found = Certificate::from_pem_bundle(pem).map_err(|e| {
+                Error::new(ErrorKind::Config, "the certificates cannot be read").with_source(e)
+            })?;
+            for certificate in found {
+                client = client.with_root_certificate(certificate);
+            }
+        }
+        Ok(client)
+    }
+
+    /// What object_store itself would do again. Nothing: see `transport`.
+    pub(crate) fn no_retries() -> RetryConfig {
+        RetryConfig {
+            backoff: BackoffConfig::default(),
+            max_retries: 0,
+            retry_timeout: Duration::ZERO,
+        }
+    }
+}
+
+/// No secrets are in it, but nothing of it helps either.
+impl fmt::Debug for CloudOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CloudOptions").field("handler", &self.handler).finish_non_exhaustive()
+    }
+}
+
+/// Whether requests go out unencrypted: only where the endpoint says so.
+pub(crate) fn is_plain_http(endpoint: Option<&str>) -> bool {
+    endpoint
+        .is_some_and(|e| e.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http://")))
+}
+
+/// A handler of a store that object_store's client talks to.
+pub(crate) fn opened<S>(store: S, prefix: KeyPrefix, connector: &Connector) -> Opened
+where
+    S: ObjectStore + MultipartStore,
+{
+    let store = CloudStore::new(Arc::new(store), connector.policy());
+    Opened { store: Arc::new(store), prefix, capabilities: Capabilities::CLOUD, local: None }
+}
+
+/// What a builder refuses is the configuration's fault.
+pub(crate) fn refused(e: object_store::Error) -> Error {
+    Error::new(ErrorKind::Config, "the handler cannot be set up").with_source(e)
+}
