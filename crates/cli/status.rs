@@ -1,7 +1,7 @@
 //! `ezdfs status`
 
 use clap::Args;
-use ezdfs_core::{FeedStart, Figures, KeyPrefix, MemberState, Timestamp};
+use ezdfs_core::{Capabilities, FeedStart, Figures, KeyPrefix, MemberState, Timestamp};
 use serde::Serialize;
 
 use crate::context::{Context, Store};
@@ -18,7 +18,8 @@ answer, interrupted work waits to be rolled forward, the change feed lags or can
 or works without a trigger (degraded).
 
 JSON (--json): one object with metadata, binarydata (handler, where, reachable, error,
-degraded: a list of texts, missing when there are none), figures (files, bytes, hidden, directories, held, overdue, reaps, feed_lag), feed (readable,
+degraded: a list of texts, missing when there are none; of a cloud also conditions: which conditional
+requests it honours), figures (files, bytes, hidden, directories, held, overdue, reaps, feed_lag), feed (readable,
 heartbeat_age_ms, error; missing where there is none), nodes (of each server: name, version, alive,
 heartbeat_age_ms, feed_lag; missing where none was announced) and problems (list of texts).
 
@@ -84,6 +85,53 @@ struct Part {
     /// What works, but not as it should.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     degraded: Vec<String>,
+    /// Of clouds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    conditions: Option<ConditionsJson>,
+}
+
+/// Conditional requests that the store was seen to honour.
+#[derive(Debug, Serialize)]
+struct ConditionsJson {
+    /// Whether the store could be probed.
+    known: bool,
+    put_if_none_match: bool,
+    put_if_match: bool,
+    complete_if_none_match: bool,
+    complete_if_match: bool,
+    get_if_match: bool,
+    versions: bool,
+}
+
+impl ConditionsJson {
+    fn of(capabilities: &Capabilities) -> Option<Self> {
+        let found = capabilities.conditions;
+        capabilities.replace_slot.then_some(Self {
+            known: found.known,
+            put_if_none_match: found.put_absent,
+            put_if_match: found.put_match,
+            complete_if_none_match: found.complete_absent,
+            complete_if_match: found.complete_match,
+            get_if_match: found.get_match,
+            versions: found.versions,
+        })
+    }
+
+    fn text(&self) -> String {
+        if !self.known {
+            return "not known: the store could not be probed".to_owned();
+        }
+        let all = [
+            ("PUT If-None-Match", self.put_if_none_match),
+            ("PUT If-Match", self.put_if_match),
+            ("complete If-None-Match", self.complete_if_none_match),
+            ("complete If-Match", self.complete_if_match),
+            ("GET If-Match", self.get_if_match),
+            ("versions", self.versions),
+        ];
+        let texts = all.map(|(what, is)| format!("{what} {}", if is { "yes" } else { "no" }));
+        texts.join(", ")
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -124,6 +172,7 @@ fn unopened(loaded: &ezdfs_config::Loaded, e: &ezdfs_core::Error) -> Status {
         reachable: false,
         error: None,
         degraded: Vec::new(),
+        conditions: None,
     };
     Status {
         version: env!("CARGO_PKG_VERSION"),
@@ -150,6 +199,7 @@ async fn of(store: &Store) -> Status {
         reachable: figures.is_ok(),
         error: figures.as_ref().err().map(ToString::to_string),
         degraded: store.service.metadata().warnings(),
+        conditions: None,
     };
     let binarydata = Part {
         handler: settings.binarydata.clone(),
@@ -157,6 +207,7 @@ async fn of(store: &Store) -> Status {
         reachable: probed.is_ok(),
         error: probed.as_ref().err().map(ToString::to_string),
         degraded: Vec::new(),
+        conditions: ConditionsJson::of(&binary.capabilities),
     };
     if let Some(e) = &metadata.error {
         problems.push(format!("metadata handler `{}` fails: {e}", metadata.handler));
@@ -272,6 +323,9 @@ fn print(status: &Status, out: &mut Out) -> Result<()> {
             (true, true) => "ok",
         };
         out.line(&format!("{what:<12} {} ({}): {state}", part.handler, part.place))?;
+    }
+    if let Some(conditions) = &status.binarydata.conditions {
+        out.line(&format!("{:<12} {}", "conditions", conditions.text()))?;
     }
     if let Some(f) = &status.figures {
         out.line(&format!("files        {} ({})", f.files, size::human(f.bytes)))?;

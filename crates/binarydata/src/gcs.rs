@@ -3,7 +3,7 @@
 use ezdfs_core::{KeyPrefix, Result};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 
-use crate::cloud::{CloudOptions, is_plain_http, opened, refused};
+use crate::cloud::{CloudOptions, Completes, is_plain_http, opened, refused};
 use crate::open::Opened;
 
 /// A bucket, and how to get at it. No `Debug`: it holds a secret.
@@ -44,5 +44,5 @@ pub fn open_gcs(options: GcsOptions, cloud: &CloudOptions) -> Result<Opened> {
         .with_http_connector(connector.clone())
         .build()
         .map_err(refused)?;
-    Ok(opened(store, prefix, &connector))
+    Ok(opened(store, prefix, cloud, &connector, Completes::Always))
 }

@@ -23,7 +23,7 @@ pub mod s3;
 #[cfg(feature = "azure")]
 pub use azure::{AzureOptions, open_azure};
 #[cfg(feature = "cloud")]
-pub use cloud::CloudOptions;
+pub use cloud::{Cloud, CloudOptions};
 pub use from_objects::ObjectsMetadata;
 #[cfg(feature = "gcp")]
 pub use gcs::{GcsOptions, open_gcs};

@@ -24,6 +24,24 @@ pub struct Opened {
     /// The store again when it is a local one: it has directories of its own, and staged files to
     /// be swept.
     pub local: Option<Arc<LocalStore>>,
+    /// The store again when it is a cloud: it can be probed.
+    #[cfg(feature = "cloud")]
+    pub cloud: Option<crate::cloud::Cloud>,
+}
+
+impl Opened {
+    /// A store that is nothing special.
+    #[must_use]
+    pub fn new(store: Arc<dyn ObjectStore>, prefix: KeyPrefix, capabilities: Capabilities) -> Self {
+        Self {
+            store,
+            prefix,
+            capabilities,
+            local: None,
+            #[cfg(feature = "cloud")]
+            cloud: None,
+        }
+    }
 }
 
 /// Opens the store of a URL.
@@ -49,19 +67,13 @@ pub async fn open_url(url: &str, options: &LocalOptions) -> Result<Opened> {
                     .with_source(e)
             })??;
             let local = Arc::new(store);
-            Ok(Opened {
-                store: local.clone(),
-                prefix: KeyPrefix::default(),
-                capabilities: Capabilities::LOCAL,
-                local: Some(local),
-            })
+            let opened = Opened::new(local.clone(), KeyPrefix::default(), Capabilities::LOCAL);
+            Ok(Opened { local: Some(local), ..opened })
         }
-        "memory" => Ok(Opened {
-            store: Arc::new(InMemory::new()),
-            prefix: memory_prefix(rest)?,
-            capabilities: Capabilities::MEMORY,
-            local: None,
-        }),
+        "memory" => {
+            let store = Arc::new(InMemory::new());
+            Ok(Opened::new(store, memory_prefix(rest)?, Capabilities::MEMORY))
+        }
         scheme @ ("s3" | "gs" | "az") => Err(Error::new(
             ErrorKind::Unsupported,
             format!("{scheme}:// stores need more than a URL: see `open_s3` and its like"),

@@ -3,7 +3,7 @@
 use ezdfs_core::{Error, ErrorKind, KeyPrefix, Result};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, S3CopyIfNotExists};
 
-use crate::cloud::{CloudOptions, is_plain_http, opened, refused};
+use crate::cloud::{CloudOptions, Completes, is_plain_http, opened, refused};
 use crate::open::Opened;
 
 /// A bucket, and how to get at it. No `Debug`: it holds a secret.
@@ -72,7 +72,7 @@ pub fn open_s3(options: S3Options, cloud: &CloudOptions) -> Result<Opened> {
         .with_copy_if_not_exists(S3CopyIfNotExists::Multipart)
         .build()
         .map_err(refused)?;
-    Ok(opened(store, prefix, &connector))
+    Ok(opened(store, prefix, cloud, &connector, Completes::OnCondition))
 }
 
 /// `https://host:port` to `https://bucket.host:port`.

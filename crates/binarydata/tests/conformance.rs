@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
+mod buckets;
+
 use std::sync::Arc;
 
 use ezdfs_core::Capabilities;
@@ -45,7 +47,7 @@ mod memory {
     }
 }
 
-/// moto, which honours every condition.
+/// moto, which honours every condition but `If-Match` on completion.
 mod s3 {
     use super::*;
     use ezdfs_core::Conditions;
@@ -55,9 +57,9 @@ mod s3 {
 
     fn fixture() -> Option<((), Arc<dyn ObjectStore>, Capabilities)> {
         let bucket = TestBucket::s3()?;
-        let conditions = Conditions { versions: false, ..Conditions::ALL };
+        let conditions = Conditions { complete_absent: true, ..Conditions::WHOLE };
         let capabilities = Capabilities { conditions, ..Capabilities::CLOUD };
-        Some(((), buckets::open(&bucket, bucket.endpoint()), capabilities))
+        Some(((), buckets::open(&bucket, bucket.endpoint()).store, capabilities))
     }
 }
 
@@ -73,7 +75,7 @@ mod s3_without_conditions {
         let start = CarelessProxy::start(bucket.host(), bucket.port());
         let runtime = tokio::runtime::Handle::current();
         let proxy = tokio::task::block_in_place(|| runtime.block_on(start));
-        let store = buckets::open(&bucket, proxy.endpoint());
+        let store = buckets::open(&bucket, proxy.endpoint()).store;
         Some((proxy, store, Capabilities::CLOUD))
     }
 }
@@ -109,26 +111,6 @@ mod rclone {
 
     fn fixture() -> Option<((), Arc<dyn ObjectStore>, Capabilities)> {
         let bucket = TestBucket::careless_s3()?;
-        Some(((), buckets::open(&bucket, bucket.endpoint()), Capabilities::CLOUD))
-    }
-}
-
-mod buckets {
-    use super::*;
-    use ezdfs_binarydata::{CloudOptions, S3Options, open_s3};
-    use ezdfs_core::KeyPrefix;
-    use ezdfs_testkit::TestBucket;
-
-    pub(super) fn open(bucket: &TestBucket, endpoint: String) -> Arc<dyn ObjectStore> {
-        let keys = (bucket.access_key_id().to_owned(), bucket.secret_access_key().to_owned());
-        let options = S3Options {
-            bucket: bucket.name().to_owned(),
-            prefix: KeyPrefix::default(),
-            region: None,
-            keys: Some(keys),
-            path_style: true,
-        };
-        let cloud = CloudOptions { endpoint: Some(endpoint), ..CloudOptions::new("s3") };
-        open_s3(options, &cloud).unwrap().store
+        Some(((), buckets::open(&bucket, bucket.endpoint()).store, Capabilities::CLOUD))
     }
 }

@@ -6,15 +6,22 @@ use ezdfs_core::{Error, ErrorKind, Result};
 use crate::authorities;
 use crate::load::Loaded;
 use crate::location::Storage;
+use crate::probes;
 use crate::secret::Secret;
 use crate::settings::BinaryHandler;
 
-/// Opens the store of a cloud handler.
+/// Opens the store of a cloud handler, and finds out what it can do.
 ///
 /// # Errors
 /// [`ErrorKind::Config`] for a cloud that is not in this build, and when credentials or
 /// certificates are not where the settings say.
-pub(crate) fn open(loaded: &Loaded, name: &str, handler: &BinaryHandler) -> Result<Opened> {
+pub(crate) async fn open(loaded: &Loaded, name: &str, handler: &BinaryHandler) -> Result<Opened> {
+    let mut opened = open_unprobed(loaded, name, handler)?;
+    probes::add(loaded, name, handler, &mut opened).await;
+    Ok(opened)
+}
+
+fn open_unprobed(loaded: &Loaded, name: &str, handler: &BinaryHandler) -> Result<Opened> {
     let key = |key: &str| format!("binarydata_handlers.{name}.{key}");
     let authorities = handler.tls_ca.as_deref().map(authorities::pem).transpose();
     let cloud = CloudOptions {

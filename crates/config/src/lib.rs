@@ -16,6 +16,7 @@
 //! | [`parts`] | opening the handlers |
 //! | `server` | how a database server is opened |
 //! | `cloud` | how a cloud is opened |
+//! | `probes` | which conditional requests it honours, kept in the data directory |
 //! | `authorities` | which certificates are trusted then |
 //! | [`secret`] | [`Secret`]: a literal, `{ env = … }` or `{ file = … }` |
 //! | [`duration`], [`mode`], [`url_prefix`], [`location`], [`server_url`] | values with a grammar of their own |
@@ -36,6 +37,8 @@ pub mod load;
 pub mod location;
 pub mod mode;
 pub mod parts;
+#[cfg(feature = "cloud")]
+mod probes;
 pub mod problem;
 mod process;
 mod read;

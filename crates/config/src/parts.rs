@@ -71,7 +71,8 @@ pub async fn open_binary(loaded: &Loaded, name: &str) -> Result<Opened> {
         }
         Storage::Memory(_) => open_url(handler.url.as_str(), &LocalOptions::default()).await,
         #[cfg(feature = "cloud")]
-        _ => crate::cloud::open(loaded, name, handler),
+        // Boxed: it is deep, and not what most handlers need.
+        _ => Box::pin(crate::cloud::open(loaded, name, handler)).await,
         #[cfg(not(feature = "cloud"))]
         other => return Err(crate::check::no_storage(loaded, name, other).into()),
     };

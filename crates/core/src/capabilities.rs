@@ -35,12 +35,17 @@ pub struct Capabilities {
 /// only a probe can tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Conditions {
+    /// Whether the rest is known: a store that does not answer cannot be probed, and counts as one
+    /// that honours nothing.
+    pub known: bool,
     /// `If-None-Match: *` on PUT: nothing is replaced.
     pub put_absent: bool,
     /// `If-Match` on PUT: only that version is replaced.
     pub put_match: bool,
-    /// Both when an upload in parts is completed.
-    pub complete: bool,
+    /// `If-None-Match: *` when an upload in parts is completed.
+    pub complete_absent: bool,
+    /// `If-Match` when an upload in parts is completed.
+    pub complete_match: bool,
     /// `If-Match` on GET.
     pub get_match: bool,
     /// Every version has an id of its own.
@@ -55,7 +60,7 @@ impl Capabilities {
         attributes: false,
         part_bytes: 256 << 10,
         max_parts: usize::MAX,
-        conditions: Conditions { complete: false, versions: false, ..Conditions::ALL },
+        conditions: Conditions::WHOLE,
         replace_slot: false,
     };
     /// S3, GCS, Azure: keys up to 1,024 bytes, no rename, uploads of up to 10,000 parts, so files of
@@ -76,34 +81,50 @@ impl Capabilities {
         attributes: true,
         part_bytes: 256 << 10,
         max_parts: usize::MAX,
-        conditions: Conditions { complete: false, versions: false, ..Conditions::ALL },
+        conditions: Conditions::WHOLE,
         replace_slot: false,
     };
 
-    /// Whether a publish of so many bytes can say what it replaces.
+    /// Whether a publish of so many bytes replaces that and nothing else.
     #[must_use]
-    pub fn guards(&self, size: u64) -> bool {
-        if !self.replace_slot {
-            return false;
-        }
+    pub fn heeds(&self, size: u64, replaces: &Replaces) -> bool {
         let is_whole = usize::try_from(size).is_ok_and(|size| size <= self.part_bytes);
-        let Conditions { put_absent, put_match, complete, .. } = self.conditions;
-        if is_whole { put_absent && put_match } else { complete }
+        let found = self.conditions;
+        self.replace_slot
+            && match replaces {
+                Replaces::Anything => true,
+                Replaces::Nothing if is_whole => found.put_absent,
+                Replaces::Nothing => found.complete_absent,
+                Replaces::Version(_) if is_whole => found.put_match,
+                Replaces::Version(_) => found.complete_match,
+            }
     }
 }
 
 impl Conditions {
     /// None, or not known.
     pub const NONE: Self = Self {
+        known: false,
         put_absent: false,
         put_match: false,
-        complete: false,
+        complete_absent: false,
+        complete_match: false,
         get_match: false,
         versions: false,
     };
+    /// All that concern whole objects.
+    pub const WHOLE: Self =
+        Self { complete_absent: false, complete_match: false, versions: false, ..Self::ALL };
     /// All of them.
-    pub const ALL: Self =
-        Self { put_absent: true, put_match: true, complete: true, get_match: true, versions: true };
+    pub const ALL: Self = Self {
+        known: true,
+        put_absent: true,
+        put_match: true,
+        complete_absent: true,
+        complete_match: true,
+        get_match: true,
+        versions: true,
+    };
 }
 
 /// What an object may replace.

@@ -171,8 +171,8 @@ impl FileService {
         }
         let expected = Expected { present: present.as_ref(), precondition: &options.precondition };
         let put = self.put_in_place_of(&mut upload, sealed.size, expected, &mut held).await;
-        let pin = match put {
-            Ok(pin) => pin.or(sealed.pin),
+        let (pin, is_checked) = match put {
+            Ok(put) => (put.pin.or(sealed.pin), put.is_checked),
             Err(NotPut { error, is_certain }) => {
                 upload.discard().await;
                 // The object may be in place all the same, or arrive yet: then the path stays
@@ -197,7 +197,7 @@ impl FileService {
         };
         let published = published(&file, sealed.sha256, present.is_none());
         self.commit(&upload.path, file, held, &options.precondition).await?;
-        if !self.is_guarded(sealed.size) {
+        if !is_checked {
             self.look_after(&upload.path, pin.as_ref()).await;
         }
         Ok(published)
@@ -226,13 +226,6 @@ impl FileService {
         Ok(present)
     }
 
-    /// Whether nothing but what is expected can be replaced: a rename of this machine is one step
-    /// under the hold, and a cloud may honour conditions.
-    fn is_guarded(&self, size: u64) -> bool {
-        let capabilities = self.inner.binary.capabilities;
-        capabilities.atomic_rename || capabilities.guards(size)
-    }
-
     /// Step 4: the object, in place of the version that was checked where the store can tell.
     /// Among ezdfs nodes the hold excludes others; this meets foreign writers, and objects of nodes
     /// that lost their hold, which arrive late.
@@ -242,28 +235,37 @@ impl FileService {
         size: u64,
         expected: Expected<'_>,
         held: &mut Held,
-    ) -> Result<Option<Pin>, NotPut> {
-        if !self.inner.binary.capabilities.guards(size) {
-            return self.put_in_place(upload).await.map_err(NotPut::of);
+    ) -> Result<Put, NotPut> {
+        let capabilities = self.inner.binary.capabilities;
+        if !capabilities.replace_slot {
+            // On this machine a rename under the hold is one step.
+            let is_checked = capabilities.atomic_rename;
+            let pin = self.put_in_place(upload).await.map_err(NotPut::of)?;
+            return Ok(Put { pin, is_checked });
         }
-        let replaces = match expected.present {
+        let mut replaces = match expected.present {
             None => Replaces::Nothing,
             Some(FileMeta { pin: Some(pin), .. }) => Replaces::Version(pin.clone()),
-            // A foreign row tells no pin.
-            Some(FileMeta { pin: None, .. }) => self.what_is_there(&upload.path).await?,
+            // A foreign row tells no pin: what is there is asked where that is of use.
+            Some(FileMeta { pin: None, .. }) if capabilities.conditions.put_match => {
+                self.what_is_there(&upload.path).await?
+            }
+            Some(FileMeta { pin: None, .. }) => Replaces::Anything,
         };
-        upload.replaces.set(replaces);
         for _ in 0..REPLACE_TRIES {
+            let is_checked = replaces != Replaces::Anything && capabilities.heeds(size, &replaces);
+            upload.replaces.set(if is_checked { replaces } else { Replaces::Anything });
             match self.put_in_place(upload).await {
+                Ok(pin) => return Ok(Put { pin, is_checked }),
                 Err(e) if e.kind() == ErrorKind::PreconditionFailed => {
                     tracing::info!(path = %upload.path, "another object is there than its row says; it is replaced if the path is still ours");
                 }
-                put => return put.map_err(NotPut::of),
+                Err(e) => return Err(NotPut::of(e)),
             }
             self.refresh(held).await.map_err(NotPut::certainly)?;
             let checked = self.check_publish(&upload.path, expected.precondition).await;
             checked.map_err(NotPut::certainly)?;
-            upload.replaces.set(self.what_is_there(&upload.path).await?);
+            replaces = self.what_is_there(&upload.path).await?;
         }
         Err(NotPut::certainly(Error::new(
             ErrorKind::Busy,
@@ -279,7 +281,7 @@ impl FileService {
         }
     }
 
-    /// After step 5 on a store without conditions: if somebody else's object is there, rows and
+    /// After step 5 where the store could not tell: if somebody else's object is there, rows and
     /// object are brought into agreement now, and not when the first reader meets them. The publish
     /// was done either way.
     async fn look_after(&self, path: &FilePath, pin: Option<&Pin>) {
@@ -377,16 +379,16 @@ impl FileService {
                 return Err(e);
             }
         };
-        if self.inner.binary.capabilities.guards(sealed.size) {
-            let version = present.as_ref().and_then(|file| file.pin.clone());
-            upload.replaces.set(match (&options.precondition, version) {
-                (Precondition::None, _) => Replaces::Anything,
-                (Precondition::Absent, _) => Replaces::Nothing,
-                (Precondition::Matches(_) | Precondition::Present, Some(pin)) => {
-                    Replaces::Version(pin)
-                }
-                (Precondition::Matches(_) | Precondition::Present, None) => Replaces::Anything,
-            });
+        let version = present.as_ref().and_then(|file| file.pin.clone());
+        let replaces = match (&options.precondition, version) {
+            (Precondition::Absent, _) => Replaces::Nothing,
+            (Precondition::Matches(_) | Precondition::Present, Some(pin)) => Replaces::Version(pin),
+            (Precondition::None | Precondition::Matches(_) | Precondition::Present, _) => {
+                Replaces::Anything
+            }
+        };
+        if self.inner.binary.capabilities.heeds(sealed.size, &replaces) {
+            upload.replaces.set(replaces);
         }
         let put = upload.upload.complete().await.map_err(|e| {
             Error::from(e).context(format_args!("cannot publish `{}`", upload.path))
@@ -412,6 +414,13 @@ impl FileService {
 struct Expected<'a> {
     present: Option<&'a FileMeta>,
     precondition: &'a Precondition,
+}
+
+/// An object that is in place.
+struct Put {
+    pin: Option<Pin>,
+    /// It replaced what was expected, and nothing else.
+    is_checked: bool,
 }
 
 /// Why an object is not in place, or may not be.

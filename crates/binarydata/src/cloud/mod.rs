@@ -9,10 +9,12 @@
 //! | `store` | `CloudStore`, the store that the engine sees |
 //! | `upload` | small objects by one PUT, large ones in parts; conditions; leftovers |
 //! | `body` | a body that breaks is resumed, pinned |
+//! | `probe` | which conditional requests a store honours |
 
 mod body;
 mod breaker;
 mod budget;
+mod probe;
 mod store;
 mod transport;
 mod upload;
@@ -21,7 +23,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ezdfs_core::{Capabilities, Entropy, Error, ErrorKind, KeyPrefix, OsEntropy, Result};
+use ezdfs_core::{
+    Capabilities, Conditions, Entropy, Error, ErrorKind, KeyPrefix, OsEntropy, Result,
+};
 use object_store::multipart::MultipartStore;
 use object_store::{BackoffConfig, Certificate, ClientOptions, ObjectStore, RetryConfig};
 
@@ -106,13 +110,54 @@ pub(crate) fn is_plain_http(endpoint: Option<&str>) -> bool {
         .is_some_and(|e| e.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http://")))
 }
 
+/// What can be done with a cloud besides storing objects.
+#[derive(Debug, Clone)]
+pub struct Cloud {
+    store: Arc<CloudStore>,
+    prefix: KeyPrefix,
+    entropy: Arc<dyn Entropy>,
+    completes: Completes,
+}
+
+/// Whether a condition can be sent when an upload in parts is completed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Completes {
+    /// S3 does not sign the header, so that it can be added.
+    OnCondition,
+    /// Azure signs it; GCS has none.
+    Always,
+}
+
+impl Cloud {
+    /// Finds out which conditional requests the store honours, on a throw-away object below
+    /// `.ezdfs/probe/`. About twenty round trips.
+    ///
+    /// # Errors
+    /// When the store does not answer, or does not let this user write.
+    pub async fn probe(&self) -> Result<Conditions> {
+        let completes = self.completes == Completes::OnCondition;
+        let token = self.entropy.token();
+        probe::probe(&self.store, &self.prefix, token, completes).await.map_err(|e| {
+            Error::from(e).context("which conditional requests the store honours is not known")
+        })
+    }
+}
+
 /// A handler of a store that object_store's client talks to.
-pub(crate) fn opened<S>(store: S, prefix: KeyPrefix, connector: &Connector) -> Opened
+pub(crate) fn opened<S>(
+    store: S,
+    prefix: KeyPrefix,
+    options: &CloudOptions,
+    connector: &Connector,
+    completes: Completes,
+) -> Opened
 where
     S: ObjectStore + MultipartStore,
 {
-    let store = CloudStore::new(Arc::new(store), connector.policy());
-    Opened { store: Arc::new(store), prefix, capabilities: Capabilities::CLOUD, local: None }
+    let store = Arc::new(CloudStore::new(Arc::new(store), connector.policy()));
+    let entropy = Arc::clone(&options.entropy);
+    let opened = Opened::new(store.clone(), prefix.clone(), Capabilities::CLOUD);
+    Opened { cloud: Some(Cloud { store, prefix, entropy, completes }), ..opened }
 }
 
 /// What a builder refuses is the configuration's fault.

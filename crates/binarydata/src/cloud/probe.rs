@@ -2,7 +2,7 @@
 //! each is tried on a throw-away object below `.ezdfs/probe/`, with a condition that holds and with
 //! one that does not.
 
-use ezdfs_core::{Conditions, KeyPrefix, Replaces, Token};
+use ezdfs_core::{Conditions, KeyPrefix, Pin, Replaces, Token};
 use object_store::path::Path as ObjectKey;
 use object_store::{
     Error, GetOptions, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload,
@@ -11,6 +11,9 @@ use object_store::{
 
 use super::store::CloudStore;
 use super::upload::complete_on;
+
+/// S3's version id of objects in a bucket without versioning.
+const UNVERSIONED: &str = "null";
 
 /// Tries them all; leaves nothing behind, unless the store fails half-way.
 ///
@@ -22,10 +25,9 @@ pub(super) async fn probe(
     token: Token,
     completes: bool,
 ) -> Result<Conditions> {
-    let key = prefix.reserved_key(&format!("probe/{token}")).map_err(|e| Error::Generic {
-        store: "ezdfs",
-        source: Box::new(e),
-    })?;
+    let key = prefix
+        .reserved_key(&format!("probe/{token}"))
+        .map_err(|e| Error::Generic { store: "ezdfs", source: Box::new(e) })?;
     let found = conditions(store, &key, completes).await;
     let deleted = store.delete(&key).await;
     let found = found?;
@@ -56,31 +58,44 @@ async fn conditions(store: &CloudStore, key: &ObjectKey, completes: bool) -> Res
         Some(_) => is_refused(store.get_opts(key, options).await)?,
         None => false,
     };
-    let complete = completes && completes_on_condition(store, key, &now).await?;
-    Ok(Conditions { put_absent, put_match, complete, get_match, versions: first.version.is_some() })
+    let (complete_absent, complete_match) =
+        if completes { on_completion(store, key, &now).await? } else { (false, false) };
+    let versions = first.version.as_deref().is_some_and(|version| version != UNVERSIONED);
+    Ok(Conditions {
+        known: true,
+        put_absent,
+        put_match,
+        complete_absent,
+        complete_match,
+        get_match,
+        versions,
+    })
 }
 
-/// `stale` is a version that is there no more.
-async fn completes_on_condition(
+/// `If-None-Match` and `If-Match` on completion; `stale` is a version that is there no more.
+async fn on_completion(
     store: &CloudStore,
     key: &ObjectKey,
     stale: &PutResult,
-) -> Result<bool> {
-    let Some(stale) = ezdfs_core::Pin::new(stale.e_tag.as_deref(), stale.version.as_deref()) else {
-        return Ok(false);
-    };
+) -> Result<(bool, bool)> {
+    let absent = is_refused(complete_on(store.parts(), key, Replaces::Nothing).await)?;
     let there = store.head(key).await?;
-    let Some(there) = ezdfs_core::Pin::new(there.e_tag.as_deref(), there.version.as_deref()) else {
-        return Ok(false);
+    let (Some(stale), Some(there)) = (
+        Pin::new(stale.e_tag.as_deref(), stale.version.as_deref()),
+        Pin::new(there.e_tag.as_deref(), there.version.as_deref()),
+    ) else {
+        return Ok((absent, false));
     };
-    for wrong in [Replaces::Nothing, Replaces::Version(stale)] {
-        if !is_refused(complete_on(store.parts(), key, wrong).await)? {
-            return Ok(false);
-        }
+    if stale == there
+        || !is_refused(complete_on(store.parts(), key, Replaces::Version(stale)).await)?
+    {
+        return Ok((absent, false));
     }
     match complete_on(store.parts(), key, Replaces::Version(there)).await {
-        Ok(_) => Ok(true),
-        Err(Error::Precondition { .. } | Error::NotImplemented { .. }) => Ok(false),
+        Ok(_) => Ok((absent, true)),
+        Err(Error::Precondition { .. } | Error::NotImplemented { .. } | Error::Generic { .. }) => {
+            Ok((absent, false))
+        }
         Err(e) => Err(e),
     }
 }
@@ -108,9 +123,9 @@ fn is_refused<T>(answer: Result<T>) -> Result<bool> {
         ) => Ok(true),
         // Some say that they do not know the header (501), which is as good as ignoring it. If it is
         // the store that failed, the delete at the end fails as well.
-        Err(
-            Error::NotImplemented { .. } | Error::NotSupported { .. } | Error::Generic { .. },
-        ) => Ok(false),
+        Err(Error::NotImplemented { .. } | Error::NotSupported { .. } | Error::Generic { .. }) => {
+            Ok(false)
+        }
         Err(e) => Err(e),
     }
 }

@@ -51,12 +51,8 @@ impl Bench {
         let local = Arc::new(LocalStore::open(self.at(name), options).unwrap());
         let watch = Arc::new(Watch::default());
         let spy = Spy { inner: local.clone(), watch: watch.clone() };
-        let opened = Opened {
-            store: Arc::new(spy),
-            prefix: KeyPrefix::default(),
-            capabilities: Capabilities::LOCAL,
-            local: Some(local),
-        };
+        let opened = Opened::new(Arc::new(spy), KeyPrefix::default(), Capabilities::LOCAL);
+        let opened = Opened { local: Some(local), ..opened };
         Bytes { opened, watch, root: Some(self.at(name)) }
     }
 
@@ -64,12 +60,9 @@ impl Bench {
     pub(crate) fn cloud(prefix: &str) -> Bytes {
         let watch = Arc::new(Watch::default());
         let inner: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
-        let opened = Opened {
-            store: Arc::new(Spy { inner, watch: watch.clone() }),
-            prefix: KeyPrefix::new(prefix).unwrap(),
-            capabilities: Capabilities::MEMORY,
-            local: None,
-        };
+        let store = Arc::new(Spy { inner, watch: watch.clone() });
+        let prefix = KeyPrefix::new(prefix).unwrap();
+        let opened = Opened::new(store, prefix, Capabilities::MEMORY);
         Bytes { opened, watch, root: None }
     }
 

@@ -58,7 +58,7 @@ pub async fn a_rename_moves_and_overwrites(store: &dyn ObjectStore, capabilities
 }
 
 fn ignores_create(capabilities: &Capabilities) -> bool {
-    capabilities.replace_slot && !capabilities.conditions.complete
+    capabilities.replace_slot && !capabilities.conditions.complete_absent
 }
 
 /// `RenameTargetMode::Create`.
