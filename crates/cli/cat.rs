@@ -27,7 +27,7 @@ pub(crate) struct CatArgs {
 }
 
 pub(crate) async fn run(args: CatArgs, context: &Context) -> Result {
-    let store = context.open().await?;
+    let store = context.open_to_read().await?;
     let mut out = Out::new();
     let mut tally = Tally::default();
     for path in &args.paths {

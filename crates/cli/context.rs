@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use ezdfs_binarydata::LocalStore;
+use ezdfs_cache::FileCache;
 use ezdfs_config::{Loaded, Settings, Side, Sources, load, open_side};
 use ezdfs_core::{Clock, Error, ErrorKind, OsEntropy, Result, SystemClock};
 use ezdfs_engine::{BinaryStore, FileService, Options, Parts};
@@ -13,6 +14,9 @@ use crate::logging::LogFormat;
 
 /// Name of the one store that a configuration has.
 const STORE: &str = "default";
+/// Foreign changes of one transaction, and transactions, that are settled before files are read.
+const SETTLE_AT_ONCE: u32 = 1_000;
+const SETTLE_STEPS: u32 = 64;
 
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
@@ -71,6 +75,26 @@ impl Store {
     pub(crate) fn settings(&self) -> &Settings {
         &self.loaded.settings
     }
+
+    /// The store with its bytes cached on disk, if the settings want that: for those who read, and
+    /// not for those who compare.
+    pub(crate) fn with_file_cache(mut self) -> Self {
+        let settings = self.settings();
+        let name = &settings.store.binarydata;
+        let storage = settings.binarydata_handlers.get(name).map(|handler| &handler.url.storage);
+        let cache = &settings.cache;
+        if cache.enabled.applies(storage) {
+            let options = ezdfs_cache::Options {
+                dir: cache.dir.clone(),
+                size: cache.size.0,
+                min_free: cache.min_free.0,
+            };
+            let clock = Arc::clone(self.service.clock());
+            let cache = FileCache::new(options, clock, Arc::new(OsEntropy));
+            self.service = self.service.with_file_cache(cache);
+        }
+        self
+    }
 }
 
 impl Context {
@@ -121,6 +145,24 @@ impl Context {
     pub(crate) async fn open_loaded(&self, loaded: &Loaded) -> Result<Store> {
         let store = &loaded.settings.store;
         open_handlers(loaded, &store.metadata, &store.binarydata).await
+    }
+
+    /// The store of the settings, opened to read a few files. What PHP changed is settled first:
+    /// nobody else may be there to do it, and the cache on disk hears of an overwrite of the same
+    /// size in the same second by that alone.
+    ///
+    /// # Errors
+    /// As [`Self::open`], or a database error.
+    pub(crate) async fn open_to_read(&self) -> Result<Store> {
+        let store = self.open().await?.with_file_cache();
+        let metadata = store.service.metadata();
+        if store.service.file_cache().is_some() && metadata.is_separate() {
+            let mut steps = 0;
+            while steps < SETTLE_STEPS && metadata.materialise(SETTLE_AT_ONCE).await?.more {
+                steps += 1;
+            }
+        }
+        Ok(store)
     }
 }
 

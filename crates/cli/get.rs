@@ -90,7 +90,7 @@ pub(crate) fn parse_range(text: &str) -> Result<ByteRange, String> {
 }
 
 pub(crate) async fn run(args: GetArgs, context: &Context) -> Result {
-    let store = context.open().await?;
+    let store = context.open_to_read().await?;
     let get = Get { service: store.service, quiet: context.quiet, preserve: args.preserve };
     if args.recursive
         && let Entry::Directory(_) = get.service.entry(&args.path.path).await?

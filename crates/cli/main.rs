@@ -45,6 +45,7 @@ mod touch;
 mod trash;
 mod tree;
 mod walk;
+mod warmup;
 mod watch;
 mod when;
 
@@ -107,6 +108,7 @@ enum Command {
     Schema(schema::SchemaArgs),
     Fsck(fsck::FsckArgs),
     Gc(gc::GcArgs),
+    Warmup(warmup::WarmupArgs),
     Bench(bench::BenchArgs),
     Status(status::StatusArgs),
     Config(config::ConfigArgs),
@@ -195,6 +197,7 @@ async fn run(command: Command, context: &Context) -> Result {
         Command::Schema(args) => schema::run(args, context).await,
         Command::Fsck(args) => fsck::run(args, context).await,
         Command::Gc(args) => gc::run(args, context).await,
+        Command::Warmup(args) => warmup::run(args, context).await,
         Command::Bench(args) => bench::run(args, context).await,
         Command::Status(args) => status::run(args, context).await,
         Command::Config(args) => config::run(&args, context),

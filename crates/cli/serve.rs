@@ -51,7 +51,7 @@ pub(crate) async fn run(args: ServeArgs, context: &Context) -> Result {
     // Whoever reads the addresses may send a signal at once.
     let mut signal = std::pin::pin!(signals::shutdown());
     let mut store = tokio::select! {
-        store = context.open() => store?,
+        store = context.open() => store?.with_file_cache(),
         () = &mut signal => return Err(Failure::Interrupted),
     };
     let follower = follow(&mut store)?;
@@ -71,21 +71,29 @@ pub(crate) async fn run(args: ServeArgs, context: &Context) -> Result {
 }
 
 /// Lets the store answer from memory while the change feed is fresh, if the settings want that and
-/// the metadata handler has a feed.
+/// the metadata handler has a feed; and lets it fail at once while the database is away.
 ///
 /// # Errors
 /// As [`Follower::start`].
 pub(crate) fn follow(store: &mut Store) -> Result<Option<Follower>, Error> {
-    let settings = store.settings();
-    if settings.serve.freshness == Freshness::Strict || !store.service.metadata().is_separate() {
+    if !store.service.metadata().is_separate() {
         return Ok(None);
     }
-    let max_staleness = settings.store.max_staleness;
+    let settings = store.settings();
+    let (max_staleness, stale_if_error) =
+        (settings.store.max_staleness, settings.store.stale_if_error);
+    let is_strict = settings.serve.freshness == Freshness::Strict;
+    // The follower asks in its own time: its answers show first that the database is back.
+    let metadata = Arc::clone(store.service.metadata());
+    store.service = store.service.with_breaker();
+    if is_strict {
+        return Ok(None);
+    }
     let options = FollowerOptions { max_staleness, ..FollowerOptions::default() };
-    let (metadata, clock) = (store.service.metadata(), store.service.clock());
-    let follower =
-        Follower::start(Arc::clone(metadata), Arc::clone(clock), Arc::new(OsEntropy), options)?;
-    store.service = store.service.with_follower(&follower, CacheOptions::default());
+    let clock = Arc::clone(store.service.clock());
+    let follower = Follower::start(metadata, clock, Arc::new(OsEntropy), options)?;
+    let options = CacheOptions { stale_if_error, ..CacheOptions::default() };
+    store.service = store.service.with_follower(&follower, options);
     Ok(Some(follower))
 }
 

@@ -21,7 +21,9 @@ JSON (--json): one object with metadata, binarydata (handler, where, reachable, 
 degraded: a list of texts, missing when there are none; of a cloud also conditions: which conditional
 requests it honours), figures (files, bytes, hidden, directories, held, overdue, reaps, feed_lag), feed (readable,
 heartbeat_age_ms, error; missing where there is none), nodes (of each server: name, version, alive,
-heartbeat_age_ms, feed_lag; missing where none was announced) and problems (list of texts).
+heartbeat_age_ms, feed_lag; missing where none was announced),
+cache (dir, size, files of up to 1 MiB, bytes, error; missing where bytes are not cached) and
+problems (list of texts).
 
 Examples:
   ezdfs status
@@ -47,6 +49,8 @@ struct Status {
     feed: Option<Feed>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     nodes: Vec<Node>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache: Option<Cache>,
     problems: Vec<String>,
 }
 
@@ -61,6 +65,17 @@ struct Node {
     /// Changes that it has not told yet; missing where it answers nothing from memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     feed_lag: Option<u64>,
+}
+
+/// The cache on disk.
+#[derive(Debug, Serialize)]
+struct Cache {
+    dir: String,
+    size: u64,
+    files: u64,
+    bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
 }
 
 /// The change feed.
@@ -149,7 +164,7 @@ struct FiguresJson {
 pub(crate) async fn run(args: StatusArgs, context: &Context) -> Result {
     let loaded = context.load()?;
     let status = match context.open_loaded(&loaded).await {
-        Ok(store) => of(&store).await,
+        Ok(store) => of(&store.with_file_cache()).await,
         // A configuration error is the caller's; anything else is a finding.
         Err(e) if e.kind() == ezdfs_core::ErrorKind::Config => return Err(e.into()),
         Err(e) => unopened(&loaded, &e),
@@ -181,6 +196,7 @@ fn unopened(loaded: &ezdfs_config::Loaded, e: &ezdfs_core::Error) -> Status {
         figures: None,
         feed: None,
         nodes: Vec::new(),
+        cache: None,
         problems: vec![e.to_string()],
     }
 }
@@ -192,6 +208,7 @@ async fn of(store: &Store) -> Status {
     let probed = probe(store).await;
     let feed = feed(store).await;
     let nodes = nodes(store).await;
+    let cache = cache(store).await;
     let mut problems = Vec::new();
     let metadata = Part {
         handler: settings.metadata.clone(),
@@ -224,6 +241,9 @@ async fn of(store: &Store) -> Status {
     if let Some(e) = feed.as_ref().and_then(|f| f.error.as_ref()) {
         problems.push(format!("the change feed cannot be read: {e}"));
     }
+    if let Some(e) = cache.as_ref().and_then(|c| c.error.as_ref()) {
+        problems.push(format!("the cache on disk fails: {e}"));
+    }
     if let Ok(figures) = &figures {
         problems.extend(findings(figures));
     }
@@ -242,7 +262,19 @@ async fn of(store: &Store) -> Status {
         feed_lag: f.feed_lag,
     });
     let version = env!("CARGO_PKG_VERSION");
-    Status { version, metadata, binarydata, figures, feed, nodes, problems }
+    Status { version, metadata, binarydata, figures, feed, nodes, cache, problems }
+}
+
+/// Looks at every file of the cache on disk, where there is one.
+async fn cache(store: &Store) -> Option<Cache> {
+    let cache = store.service.file_cache()?;
+    let dir = cache.dir().display().to_string();
+    let (usage, error) = match cache.usage().await {
+        Ok(usage) => (usage, None),
+        Err(e) => (ezdfs_cache::Usage::default(), Some(format!("{dir}: {e}"))),
+    };
+    let size = cache.options().size;
+    Some(Cache { dir, size, files: usage.files, bytes: usage.bytes, error })
 }
 
 /// Reads the end of the feed, where the handler has one.
@@ -354,6 +386,15 @@ fn print(status: &Status, out: &mut Out) -> Result<()> {
         let lag = node.feed_lag.map_or_else(String::new, |lag| format!(", feed lag {lag}"));
         let Node { name, version, .. } = node;
         out.line(&format!("{:<12} {name} ({version}): {state}, {age} s ago{lag}", "node"))?;
+    }
+    if let Some(cache) = &status.cache {
+        out.line(&format!(
+            "{:<12} {} of {} ({})",
+            "cache",
+            size::human(cache.bytes),
+            size::human(cache.size),
+            cache.dir
+        ))?;
     }
     for problem in &status.problems {
         out.line(&format!("PROBLEM: {problem}"))?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ezdfs_cache::FileCache;
 use ezdfs_core::{Capabilities, KeyPrefix, NamePrefix, OsEntropy, SystemClock};
 use ezdfs_engine::{BinaryStore, FileService, Options, Parts, PublishOptions};
 use ezdfs_metadata::MemoryMetadata;
@@ -16,6 +17,13 @@ pub(crate) fn memory() -> FileService {
 /// An empty store whose deletes are soft.
 pub(crate) fn memory_with_trash() -> FileService {
     with(Options { trash: Duration::from_secs(3600), ..Options::default() })
+}
+
+/// An empty store whose bytes are cached in that directory.
+pub(crate) fn cached(dir: &std::path::Path) -> FileService {
+    let options = ezdfs_cache::Options { dir: dir.to_owned(), size: 16 << 20, min_free: 0 };
+    let cache = FileCache::new(options, Arc::new(SystemClock), Arc::new(OsEntropy));
+    memory().with_file_cache(cache)
 }
 
 fn with(options: Options) -> FileService {

@@ -1,5 +1,6 @@
 //! The command line, end to end, on the real binary.
 
+mod cache;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod cluster;
 mod conditions;

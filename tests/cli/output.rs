@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use super::{Home, Ran};
 
-const COMMANDS: [&str; 21] = [
+const COMMANDS: [&str; 22] = [
     "serve",
     "put",
     "get",
@@ -21,6 +21,7 @@ const COMMANDS: [&str; 21] = [
     "rmdir",
     "trash",
     "watch",
+    "warmup",
     "gc",
     "bench",
     "status",

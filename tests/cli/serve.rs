@@ -62,7 +62,7 @@ impl Serving {
     }
 }
 
-fn get(address: SocketAddr, target: &str) -> (u16, String) {
+pub(crate) fn get(address: SocketAddr, target: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let request = format!("GET {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");

@@ -19,7 +19,7 @@
 //! | `probes` | which conditional requests it honours, kept in the data directory |
 //! | `authorities` | which certificates are trusted then |
 //! | [`secret`] | [`Secret`]: a literal, `{ env = … }` or `{ file = … }` |
-//! | [`duration`], [`mode`], [`url_prefix`], [`location`], [`server_url`] | values with a grammar of their own |
+//! | [`duration`], [`bytes`], [`mode`], [`url_prefix`], [`location`], [`server_url`] | values with a grammar of their own |
 //!
 //! `tree` is the file with the line of every value, `reader` takes keys out of it and reports what
 //! is left over, `read` does so for every section (`binary` for binarydata handlers, `read_serve` for
@@ -28,6 +28,7 @@
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "cloud"))]
 mod authorities;
 mod binary;
+pub mod bytes;
 pub mod check;
 #[cfg(feature = "cloud")]
 mod cloud;
@@ -55,6 +56,7 @@ mod url;
 pub mod url_prefix;
 mod validate;
 
+pub use bytes::ByteSize;
 pub use env::Environment;
 pub use load::{Loaded, Sources, load};
 pub use location::{BinaryUrl, Database, DatabaseUrl, Storage};
@@ -67,9 +69,9 @@ pub use secret::Secret;
 pub use server::server_options;
 pub use server_url::{HostPort, ServerUrl};
 pub use settings::{
-    AccessLog, AdminSettings, AdminToken, AdminVerb, BinaryHandler, CachePolicy, DEFAULT_HANDLER,
-    Freshness, Handlers, MetadataHandler, Placeholder, ServeSettings, Settings, SigningKey,
-    SqlHandler, StoreSettings, TlsMode,
+    AccessLog, AdminSettings, AdminToken, AdminVerb, BinaryHandler, CacheMode, CachePolicy,
+    CacheSettings, DEFAULT_HANDLER, Freshness, Handlers, MetadataHandler, Placeholder,
+    ServeSettings, Settings, SigningKey, SqlHandler, StoreSettings, TlsMode,
 };
 pub use tree::Origin;
 pub use url_prefix::UrlPrefix;

@@ -7,11 +7,13 @@ use std::time::Duration;
 use ezdfs_core::FilePath;
 
 use crate::binary::binary_handler;
+use crate::bytes::{self, ByteSize};
 use crate::location::{Database, database};
 use crate::reader::{Reader, Refusal, Section, integer, suggestion, text, word};
 use crate::secret::secret;
 use crate::settings::{
-    DEFAULT_HANDLER, Handlers, MetadataHandler, Settings, SqlHandler, StoreSettings, TlsMode,
+    CacheMode, CacheSettings, DEFAULT_HANDLER, Handlers, MetadataHandler, Settings, SqlHandler,
+    StoreSettings, TlsMode,
 };
 use crate::tree::{Node, Table, Value};
 use crate::{duration, read_serve, validate};
@@ -28,6 +30,7 @@ pub(crate) fn settings(root: Table, data_dir: &Path, r: &mut Reader) -> Settings
     let binarydata = root.section(r, "binarydata_handlers");
     let serve = read_serve::serve(root.section(r, "serve"), r);
     let admin = read_serve::admin(root.section(r, "admin"), r);
+    let cache = cache(root.section(r, "cache"), data_dir, r);
     root.finish(r);
 
     let metadata = handlers(metadata, r, |s, r| metadata_handler(s, data_dir, r));
@@ -39,6 +42,7 @@ pub(crate) fn settings(root: Table, data_dir: &Path, r: &mut Reader) -> Settings
         binarydata_handlers: Handlers(binarydata.read),
         serve,
         admin,
+        cache,
     };
     validate::handlers(&settings, &metadata.names, &binarydata.names, r);
     validate::listeners(&settings, r);
@@ -111,6 +115,9 @@ fn store_settings(
             .unwrap_or(d.io_timeout),
         rename_dir_max: s.get(r, "rename_dir_max", integer(1, 100_000)).unwrap_or(d.rename_dir_max),
         trash: s.get(r, "trash", duration::between(Duration::ZERO, 3650 * DAY)).unwrap_or(d.trash),
+        stale_if_error: s
+            .get(r, "stale_if_error", duration::between(Duration::ZERO, DAY))
+            .unwrap_or(d.stale_if_error),
         default_root: s.get(r, "default_root", absolute("directory")),
     };
     s.finish(r);
@@ -266,4 +273,22 @@ pub(crate) fn address(node: Node) -> Result<SocketAddr, Refusal> {
             "write e.g. \"127.0.0.1:8080\", \"0.0.0.0:8080\" or \"[::]:8080\"",
         )
     })
+}
+
+const CACHE: [(&str, CacheMode); 3] =
+    [("auto", CacheMode::Auto), ("on", CacheMode::On), ("off", CacheMode::Off)];
+/// A file of up to an eighth is kept: below this, hardly any.
+const CACHE_MIN: ByteSize = ByteSize(16 << 20);
+const CACHE_MAX: ByteSize = ByteSize(1024 << 40);
+
+fn cache(mut s: Section, data_dir: &Path, r: &mut Reader) -> CacheSettings {
+    let d = CacheSettings::in_data_dir(data_dir);
+    let settings = CacheSettings {
+        enabled: s.get(r, "enabled", word(&CACHE)).unwrap_or(d.enabled),
+        dir: s.get(r, "dir", absolute("directory")).unwrap_or(d.dir),
+        size: s.get(r, "size", bytes::within(CACHE_MIN, CACHE_MAX)).unwrap_or(d.size),
+        min_free: s.get(r, "min_free", bytes::within(ByteSize(0), CACHE_MAX)).unwrap_or(d.min_free),
+    };
+    s.finish(r);
+    settings
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::bytes::ByteSize;
 use crate::duration;
 use crate::location::{BinaryUrl, DatabaseUrl};
 use crate::mode::Mode;
@@ -31,6 +32,8 @@ pub struct Settings {
     pub serve: ServeSettings,
     /// `[admin]`
     pub admin: AdminSettings,
+    /// `[cache]`
+    pub cache: CacheSettings,
 }
 
 /// `[store]`
@@ -54,6 +57,10 @@ pub struct StoreSettings {
     /// How long soft-deleted files stay restorable; zero deletes at once.
     #[serde(serialize_with = "duration::serialize")]
     pub trash: Duration,
+    /// How long a version that was known to be current may be answered while the database does not
+    /// answer, marked; zero for never.
+    #[serde(serialize_with = "duration::serialize")]
+    pub stale_if_error: Duration,
     /// The tree behind the binarydata handler `default`. Absolute.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default_root: Option<PathBuf>,
@@ -69,6 +76,7 @@ impl Default for StoreSettings {
             io_timeout: Duration::from_secs(30),
             rename_dir_max: 1000,
             trash: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
             default_root: None,
         }
     }
@@ -380,5 +388,60 @@ pub enum AdminVerb {
 impl Default for AdminSettings {
     fn default() -> Self {
         Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)), tokens: Vec::new() }
+    }
+}
+
+/// `[cache]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CacheSettings {
+    /// Whether bytes are kept on a local disk.
+    pub enabled: CacheMode,
+    /// Where. Absolute.
+    pub dir: PathBuf,
+    /// Most bytes that are kept.
+    pub size: ByteSize,
+    /// Bytes of the file system that are left free.
+    pub min_free: ByteSize,
+}
+
+impl CacheSettings {
+    /// The defaults, in a data directory.
+    #[must_use]
+    pub fn in_data_dir(data_dir: &std::path::Path) -> Self {
+        Self {
+            enabled: CacheMode::Auto,
+            dir: data_dir.join("cache"),
+            size: ByteSize(10 << 30),
+            min_free: ByteSize(1 << 30),
+        }
+    }
+}
+
+/// Whether bytes are kept on a local disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CacheMode {
+    /// If the binarydata handler is an object store on the network.
+    #[default]
+    Auto,
+    /// Whatever the handler is.
+    On,
+    /// Never.
+    Off,
+}
+
+impl CacheMode {
+    /// Whether bytes of such a store are kept.
+    #[must_use]
+    pub const fn applies(self, storage: Option<&crate::location::Storage>) -> bool {
+        use crate::location::Storage;
+        match self {
+            Self::Auto => matches!(
+                storage,
+                Some(Storage::S3 { .. } | Storage::Gcs { .. } | Storage::Azure { .. })
+            ),
+            Self::On => true,
+            Self::Off => false,
+        }
     }
 }

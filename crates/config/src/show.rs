@@ -30,6 +30,7 @@ pub fn show(loaded: &Loaded) -> Result<String, std::fmt::Error> {
     }
     section(&mut out, loaded, "serve", &s.serve)?;
     section(&mut out, loaded, "admin", &s.admin)?;
+    section(&mut out, loaded, "cache", &s.cache)?;
     Ok(out)
 }
 

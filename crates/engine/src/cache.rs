@@ -4,9 +4,13 @@
 //! and while the feed is not fresh nothing is answered from here. What was read before a change was
 //! told is never kept after it: the place of a row is reserved before the database is asked, a void
 //! takes the reservation away, and a row without its reservation is not kept.
+//!
+//! What was known to be current may be wanted while the database is away
+//! ([`CacheOptions::stale_if_error`]): then the same rows are kept in a second place, which a
+//! silence of the feed does not empty, and each is as old as the last proof that it was current.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ezdfs_core::{
@@ -28,12 +32,15 @@ const TTL: Duration = Duration::from_secs(60);
 pub struct CacheOptions {
     /// Memory for rows, in bytes.
     pub bytes: u64,
+    /// How long after the last proof a row may be answered while the database is away; zero for
+    /// never. Takes as much memory once more.
+    pub stale_if_error: Duration,
 }
 
 impl Default for CacheOptions {
     /// 64 MiB: some 90,000 files.
     fn default() -> Self {
-        Self { bytes: 64 * 1024 * 1024 }
+        Self { bytes: 64 * 1024 * 1024, stale_if_error: Duration::ZERO }
     }
 }
 
@@ -54,6 +61,10 @@ pub struct CacheState {
 #[derive(Debug)]
 pub(crate) struct MetadataCache {
     rows: Cache<FilePath, Kept, Weight>,
+    /// Rows of existing files for times when the database is away.
+    old: Option<Cache<FilePath, Kept, Weight>>,
+    stale_if_error: Duration,
+    epochs: Mutex<Epochs>,
     prefix: NamePrefix,
     clock: Arc<dyn Clock>,
     freshness: Arc<Freshness>,
@@ -66,6 +77,16 @@ struct Kept {
     record: Arc<Record>,
     /// Time since boot before the database was asked.
     asked: Duration,
+    /// Of [`Epochs`], when the database was asked.
+    epoch: u64,
+}
+
+/// Between two losses of the feed a row that was not voided was current up to what was told.
+#[derive(Debug, Clone, Copy, Default)]
+struct Epochs {
+    now: u64,
+    /// Up to when everything was told in the epoch before, in time since boot.
+    told_before: Duration,
 }
 
 impl MetadataCache {
@@ -77,8 +98,12 @@ impl MetadataCache {
     ) -> Self {
         let bytes = options.bytes.max(1);
         let expected = usize::try_from(bytes).unwrap_or(usize::MAX) / OVERHEAD;
+        let old = !options.stale_if_error.is_zero();
         Self {
             rows: Cache::with_weighter(expected, bytes, Weight),
+            old: old.then(|| Cache::with_weighter(expected, bytes, Weight)),
+            stale_if_error: options.stale_if_error,
+            epochs: Mutex::default(),
             prefix,
             clock,
             freshness,
@@ -98,6 +123,7 @@ impl MetadataCache {
             return self.ask(metadata, path).await;
         }
         let now = self.clock.boot();
+        let epoch = self.epochs().now;
         if self.rows.peek(path).is_some_and(|kept| kept.is_over(now)) {
             self.rows.remove_if(path, |kept| kept.is_over(now));
         }
@@ -111,8 +137,13 @@ impl MetadataCache {
             Err(place) => {
                 let record = self.ask(metadata, path).await?;
                 if is_told(&record) {
+                    let kept = Kept { record: Arc::clone(&record), asked: now, epoch };
+                    // First here, so that a void in between takes it away from both.
+                    self.keep_old(path, &kept);
                     // Err: the row was changed meanwhile. This reader asked before that.
-                    let _ = place.insert(Kept { record: Arc::clone(&record), asked: now });
+                    if place.insert(kept).is_err() {
+                        self.forget_old(path);
+                    }
                 }
                 Ok(record)
             }
@@ -124,9 +155,50 @@ impl MetadataCache {
         metadata.record(path).await.map(Arc::new)
     }
 
+    /// Whether answers may come from here now.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.freshness.is_fresh()
+    }
+
     /// Forgets a path, and what is being read of it.
     pub(crate) fn void(&self, path: &FilePath) {
         self.rows.remove(path);
+        self.forget_old(path);
+    }
+
+    fn keep_old(&self, path: &FilePath, kept: &Kept) {
+        if let Some(old) = self.old.as_ref().filter(|_| kept.record.base.is_some()) {
+            old.insert(path.clone(), kept.clone());
+        }
+    }
+
+    fn forget_old(&self, path: &FilePath) {
+        if let Some(old) = &self.old {
+            old.remove(path);
+        }
+    }
+
+    fn epochs(&self) -> Epochs {
+        *self.epochs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// While the database is away: what was last known of a file, and how long ago it was known to
+    /// be current, if that is not too long.
+    pub(crate) fn last_known(&self, path: &FilePath) -> Option<(Arc<Record>, Duration)> {
+        let kept = self.old.as_ref()?.get(path)?;
+        let epochs = self.epochs();
+        let told = if kept.epoch == epochs.now {
+            self.freshness.last_told()
+        } else if kept.epoch + 1 == epochs.now {
+            epochs.told_before
+        } else {
+            Duration::ZERO
+        };
+        // The feed misses what a long transaction changed: it proves a row for as long as a fresh
+        // one is kept.
+        let current = told.min(kept.asked + TTL).max(kept.asked);
+        let age = self.clock.boot().saturating_sub(current);
+        (age <= self.stale_if_error).then_some((kept.record, age))
     }
 
     pub(crate) fn state(&self) -> CacheState {
@@ -159,6 +231,9 @@ impl Listener for MetadataCache {
     }
 
     fn lost(&self) {
+        let mut epochs = self.epochs.lock().unwrap_or_else(PoisonError::into_inner);
+        *epochs = Epochs { now: epochs.now + 1, told_before: self.freshness.last_told() };
+        drop(epochs);
         self.rows.clear();
     }
 }

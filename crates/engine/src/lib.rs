@@ -22,12 +22,16 @@
 //! | `cache`, `voiding` | rows in memory while the feed is fresh |
 //! | [`fsck`] | rows and objects compared, findings repaired |
 //! | [`throttle`] | a rate that transfers share |
+//! | `breaker` | calls that fail at once while the database is away |
+//! | `cached` | bytes on disk, of a remote back end |
 //! | [`maintenance`] | recovery, reaper, expiry sweep and clean-up, once |
 //! | [`member`] | heartbeats of long-lived processes |
 //! | [`mtime`], [`precondition`], [`media`], [`owner`] | small rules |
 
 pub mod binary;
+mod breaker;
 mod cache;
+mod cached;
 pub mod copy;
 pub mod decide;
 pub mod delete;
@@ -60,6 +64,7 @@ mod voiding;
 
 pub use binary::{BinaryStore, ObjectInfo};
 pub use cache::{CacheOptions, CacheState};
+pub use cached::Warmed;
 pub use delete_dir::DeletedTree;
 pub use feed::{FeedState, Follower, FollowerOptions, Subscription, Told};
 pub use fsck::{Finding, FsckOptions};

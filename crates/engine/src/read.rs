@@ -15,10 +15,11 @@ use ezdfs_core::{
     Record, Result, Work,
 };
 use futures::stream::BoxStream;
-use futures::{Stream, StreamExt as _};
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use object_store::GetResult;
 
 use crate::binary::{self, ObjectInfo};
+use crate::breaker::is_away;
 use crate::publish::is_directory;
 use crate::service::FileService;
 
@@ -32,17 +33,37 @@ pub struct Opened {
     pub meta: FileMeta,
     /// Its bytes in the range that was asked for; `None` when none was asked for.
     pub body: Option<Body>,
+    /// The database is away, and this is the version that was known to be current so long ago. The
+    /// answer is to be marked.
+    pub stale: Option<Duration>,
 }
 
 /// The bytes of one version in one range. Fails rather than end early.
 pub struct Body {
-    stream: BoxStream<'static, object_store::Result<Bytes>>,
+    stream: BoxStream<'static, Result<Bytes>>,
     range: Range<u64>,
     left: u64,
     path: FilePath,
+    kept: bool,
 }
 
 impl Body {
+    /// The bytes of a version in a range. `kept`: they go through the cache on disk.
+    pub(crate) fn new(
+        meta: &FileMeta,
+        range: Range<u64>,
+        stream: BoxStream<'static, Result<Bytes>>,
+        kept: bool,
+    ) -> Self {
+        let left = range.end - range.start;
+        Self { stream, range, left, path: meta.path.clone(), kept }
+    }
+
+    /// Whether the bytes go through the cache on disk.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.kept
+    }
+
     /// The range of the version, in bytes.
     #[must_use]
     pub fn range(&self) -> Range<u64> {
@@ -92,7 +113,7 @@ impl Stream for Body {
             }
             Poll::Ready(Some(Err(e))) => {
                 self.left = 0;
-                let e = Error::from(e).context(format_args!("reading `{}`", self.path));
+                let e = e.context(format_args!("reading `{}`", self.path));
                 Poll::Ready(Some(Err(e)))
             }
             Poll::Ready(None) => {
@@ -154,6 +175,27 @@ impl FileService {
         }
     }
 
+    /// The metadata of a visible file, as [`Self::load`]; while the database is away also what was
+    /// last known of it, if the options allow that.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub async fn load_marked(&self, path: &FilePath) -> Result<Opened> {
+        let e = match self.load(path).await {
+            Ok(meta) => return Ok(Opened { meta, body: None, stale: None }),
+            Err(e) => e,
+        };
+        let known = match &self.inner.memory {
+            Some(memory) if is_away(e.kind()) => memory.cache.last_known(path),
+            _ => None,
+        };
+        // That a file did not exist is nothing to answer from.
+        let Some((Ok(meta), age)) = known.map(|(r, age)| (self.visible_file(path, &r), age)) else {
+            return Err(e);
+        };
+        Ok(Opened { meta, body: None, stale: Some(age) })
+    }
+
     /// Whether a visible file exists.
     ///
     /// # Errors
@@ -168,7 +210,8 @@ impl FileService {
 
     /// Opens a file: loads its entry, lets `pick` choose what to read of it, and opens exactly
     /// that version. `pick` may be called again when the file is replaced meanwhile; it returns
-    /// `None` when no bytes are needed. A range is clamped to the size.
+    /// `None` when no bytes are needed. A range is clamped to the size. The entry is looked at as
+    /// [`Self::load_marked`] does: it may be marked.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`], [`ErrorKind::IsDirectory`], [`ErrorKind::MissingBytes`] after a
@@ -182,12 +225,16 @@ impl FileService {
         let mut reconciled = false;
         let mut is_first = true;
         loop {
-            let meta =
-                if is_first { self.load(path).await? } else { self.load_past_memory(path).await? };
-            let Some(range) = pick(&meta) else { return Ok(Opened { meta, body: None }) };
+            let (meta, stale) = if is_first {
+                let Opened { meta, stale, .. } = self.load_marked(path).await?;
+                (meta, stale)
+            } else {
+                (self.load_past_memory(path).await?, None)
+            };
+            let Some(range) = pick(&meta) else { return Ok(Opened { meta, body: None, stale }) };
             let range = clamp(range, meta.size);
             let why = match self.open_version(&meta, range).await? {
-                Attempt::Opened(body) => return Ok(Opened { meta, body: Some(body) }),
+                Attempt::Opened(body) => return Ok(Opened { meta, body: Some(body), stale }),
                 Attempt::Differs(why) => why,
             };
             tracing::debug!(%path, ?why, "rows and object differ; loading again");
@@ -219,12 +266,15 @@ impl FileService {
         }
     }
 
-    /// Opens the whole file.
+    /// Opens the whole file, as it is now.
     ///
     /// # Errors
-    /// As [`Self::open`].
+    /// As [`Self::open`]; also while the database is away.
     pub async fn open_whole(&self, path: &FilePath) -> Result<(FileMeta, Body)> {
         let opened = self.open(path, |meta| Some(0..meta.size)).await?;
+        if opened.stale.is_some() {
+            return Err(Error::new(ErrorKind::Unavailable, "the database does not answer"));
+        }
         let body = opened.body.ok_or_else(|| {
             Error::new(ErrorKind::Internal, format!("`{path}` was opened without its bytes"))
         })?;
@@ -246,7 +296,18 @@ impl FileService {
         }
     }
 
+    /// Opens a version, through the cache on disk if there is one.
     async fn open_version(&self, meta: &FileMeta, range: Range<u64>) -> Result<Attempt> {
+        if let Some(files) = &self.inner.files
+            && let Some(attempt) = self.open_cached(files, meta, &range).await?
+        {
+            return Ok(attempt);
+        }
+        self.open_object(meta, range).await
+    }
+
+    /// Opens the object of a version, and compares that it is the one.
+    pub(crate) async fn open_object(&self, meta: &FileMeta, range: Range<u64>) -> Result<Attempt> {
         let binary = &self.inner.binary;
         let key = binary.key(&meta.path)?;
         // An empty range cannot be asked of a store; the object must still be there and match.
@@ -290,7 +351,11 @@ impl FileService {
 
     /// Whether an object of the right size may be served under a row that names no pin: not when
     /// one of us has put it there, or may have, without having written the row.
-    async fn is_unpinned_safe(&self, meta: &FileMeta, object: &ObjectInfo) -> Result<bool> {
+    pub(crate) async fn is_unpinned_safe(
+        &self,
+        meta: &FileMeta,
+        object: &ObjectInfo,
+    ) -> Result<bool> {
         if !self.inner.metadata.is_separate() {
             return Ok(true);
         }
@@ -321,7 +386,7 @@ impl FileService {
 
     /// Remembers the pin of a row that a foreign writer made, in the background: the next open is
     /// pinned. Skipped when many such writes are under way.
-    fn remember_pin(&self, meta: &FileMeta, pin: Pin) {
+    pub(crate) fn remember_pin(&self, meta: &FileMeta, pin: Pin) {
         if !self.inner.metadata.is_separate() {
             return;
         }
@@ -339,7 +404,8 @@ impl FileService {
     }
 }
 
-enum Attempt {
+/// What came of opening a version.
+pub(crate) enum Attempt {
     Opened(Body),
     Differs(Difference),
 }
@@ -352,10 +418,24 @@ pub(crate) enum Difference {
     Size,
 }
 
+impl Difference {
+    /// The kind of error it is where it cannot be mended.
+    pub(crate) fn kind(self) -> ErrorKind {
+        match self {
+            Self::Missing => ErrorKind::MissingBytes,
+            Self::Replaced => ErrorKind::Stale,
+            Self::Size => ErrorKind::Corrupt,
+        }
+    }
+}
+
 fn body(meta: &FileMeta, range: Range<u64>, got: GetResult) -> Body {
-    let left = range.end - range.start;
-    let stream = if left == 0 { futures::stream::empty().boxed() } else { got.into_stream() };
-    Body { stream, range, left, path: meta.path.clone() }
+    let stream = if range.is_empty() {
+        futures::stream::empty().boxed()
+    } else {
+        got.into_stream().map_err(Error::from).boxed()
+    };
+    Body::new(meta, range, stream, false)
 }
 
 fn clamp(range: Range<u64>, size: u64) -> Range<u64> {

@@ -7,7 +7,9 @@ use ezdfs_core::{Clock, Entropy, MetadataStore};
 use tokio::sync::Semaphore;
 
 use crate::binary::BinaryStore;
+use crate::breaker::Breaker;
 use crate::cache::{CacheOptions, CacheState, MetadataCache};
+use crate::cached::Files;
 use crate::feed::{FeedState, Follower, Listener};
 use crate::owner::Owner;
 use crate::voiding::Voiding;
@@ -68,7 +70,7 @@ pub struct FileService {
     pub(crate) inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Inner {
     pub(crate) metadata: Arc<dyn MetadataStore>,
     pub(crate) binary: BinaryStore,
@@ -80,9 +82,11 @@ pub(crate) struct Inner {
     pub(crate) remembering: Arc<Semaphore>,
     /// Rows in memory, and the feed that keeps them fresh.
     pub(crate) memory: Option<Memory>,
+    /// Bytes on disk, of a remote back end.
+    pub(crate) files: Option<Files>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Memory {
     pub(crate) cache: Arc<MetadataCache>,
     feed: Arc<crate::feed::Shared>,
@@ -103,34 +107,36 @@ impl FileService {
                 owner: Owner::this_process(),
                 remembering: Arc::new(Semaphore::new(4)),
                 memory: None,
+                files: None,
             }),
         }
+    }
+
+    /// The same service, whose calls fail at once while its database is away, instead of waiting
+    /// for it one by one. For processes that live long.
+    #[must_use]
+    pub fn with_breaker(&self) -> Self {
+        let mut inner = (*self.inner).clone();
+        let (clock, entropy) = (Arc::clone(&inner.clock), Arc::clone(&inner.entropy));
+        inner.metadata = Arc::new(Breaker::new(inner.metadata, clock, entropy));
+        Self { inner: Arc::new(inner) }
     }
 
     /// The same service, which answers [`Self::load`] and [`Self::open`] from memory while the
     /// follower is fresh. Without it, also after it has ended, it asks the database each time.
     #[must_use]
     pub fn with_follower(&self, follower: &Follower, options: CacheOptions) -> Self {
-        let Inner { metadata, binary, clock, entropy, owner, remembering, .. } = &*self.inner;
+        let mut inner = (*self.inner).clone();
         let freshness = Arc::clone(follower.freshness());
-        let prefix = metadata.prefix().clone();
-        let cache = MetadataCache::new(prefix, Arc::clone(clock), freshness, options);
+        let prefix = inner.metadata.prefix().clone();
+        let cache = MetadataCache::new(prefix, Arc::clone(&inner.clock), freshness, options);
         let cache = Arc::new(cache);
         let listener: Weak<dyn Listener> = Arc::<MetadataCache>::downgrade(&cache);
         let feed = Arc::clone(follower.shared());
         feed.listen(listener);
-        Self {
-            inner: Arc::new(Inner {
-                metadata: Arc::new(Voiding::new(Arc::clone(metadata), Arc::clone(&cache))),
-                binary: binary.clone(),
-                clock: Arc::clone(clock),
-                entropy: Arc::clone(entropy),
-                options: self.inner.options,
-                owner: owner.clone(),
-                remembering: Arc::clone(remembering),
-                memory: Some(Memory { cache, feed }),
-            }),
-        }
+        inner.metadata = Arc::new(Voiding::new(inner.metadata, Arc::clone(&cache)));
+        inner.memory = Some(Memory { cache, feed });
+        Self { inner: Arc::new(inner) }
     }
 
     /// State of the feed that keeps memory fresh, and of what is in memory; `None` for a service

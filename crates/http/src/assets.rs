@@ -5,12 +5,13 @@
 //! HEAD is answered from the rows alone and never opens the object.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use ezdfs_core::{Error, ErrorKind, FileMeta, FilePath, Result, Timestamp};
 use ezdfs_engine::FileService;
 use http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderValue,
-    LAST_MODIFIED,
+    ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
+    HeaderName, HeaderValue, LAST_MODIFIED,
 };
 use http::{HeaderMap, Method, Request, Response, StatusCode, request};
 
@@ -35,6 +36,8 @@ struct Ask<'a> {
     head: bool,
     now: Timestamp,
 }
+
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// The asset handler of one store.
 #[derive(Debug)]
@@ -180,10 +183,10 @@ impl Assets {
     ) -> Result<(FileMeta, Response<AssetBody>)> {
         let Ask { fields: request, head, now } = *ask;
         if head {
-            let meta = self.service.load(path).await?;
-            let decision = decide(request, false, &meta, now);
-            let response = self.respond(&meta, decision, None, ask, until);
-            return Ok((meta, response));
+            let seen = self.service.load_marked(path).await?;
+            let decision = decide(request, false, &seen.meta, now);
+            let response = self.respond(&seen.meta, decision, None, ask, until);
+            return Ok((seen.meta, marked(response, seen.stale)));
         }
         let pick = |meta: &FileMeta| match decide(request, true, meta, now) {
             Decision::Whole => Some(0..meta.size),
@@ -199,7 +202,7 @@ impl Assets {
             return Err(Error::new(ErrorKind::Internal, format!("`{path}` was not opened")));
         }
         let response = self.respond(&opened.meta, decision, opened.body, ask, until);
-        Ok((opened.meta, response))
+        Ok((opened.meta, marked(response, opened.stale)))
     }
 
     fn respond(
@@ -251,5 +254,39 @@ impl Assets {
         *response.status_mut() = status;
         *response.headers_mut() = content;
         response
+    }
+}
+
+/// Marks an answer that was given while the database is away (RFC 9211 §2.4, RFC 9111 §5.1): caches
+/// count the time that has gone by since it was known to be right.
+fn marked(mut response: Response<AssetBody>, stale: Option<Duration>) -> Response<AssetBody> {
+    let Some(age) = stale else { return response };
+    let seconds = age.as_millis().div_ceil(1000);
+    let fields = response.headers_mut();
+    let status = format!("ezdfs; hit; ttl=-{seconds}; detail=stale-if-error");
+    if let (Ok(status), Ok(age)) =
+        (HeaderValue::try_from(status), HeaderValue::try_from(seconds.to_string()))
+    {
+        fields.insert(CACHE_STATUS, status);
+        fields.insert(AGE, age);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_answers_are_marked_and_others_are_not() {
+        let fresh = marked(Response::new(AssetBody::empty()), None);
+        assert!(fresh.headers().is_empty());
+        for (millis, age) in [(1, "1"), (1000, "1"), (41_001, "42")] {
+            let old =
+                marked(Response::new(AssetBody::empty()), Some(Duration::from_millis(millis)));
+            assert_eq!(old.headers()[AGE], age);
+            let status = format!("ezdfs; hit; ttl=-{age}; detail=stale-if-error");
+            assert_eq!(old.headers()[CACHE_STATUS], status);
+        }
     }
 }

@@ -1,7 +1,8 @@
 use std::time::Duration;
 
 use ezdfs_config::{
-    AccessLog, CachePolicy, Database, Freshness, MetadataHandler, Mode, Origin, Storage, TlsMode,
+    AccessLog, CacheMode, CachePolicy, CacheSettings, Database, Freshness, MetadataHandler, Mode,
+    Origin, Storage, TlsMode,
 };
 
 use crate::site::{FULL, Site};
@@ -36,7 +37,12 @@ fn defaults_are_those_of_the_documentation() {
         assert_eq!(s.store.io_timeout, Duration::from_secs(30));
         assert_eq!(s.store.rename_dir_max, 1000);
         assert_eq!(s.store.trash, Duration::ZERO);
+        assert_eq!(s.store.stale_if_error, Duration::ZERO);
         assert_eq!(s.store.default_root, None);
+        let data = site.dir.path().join("data");
+        assert_eq!(s.cache, CacheSettings::in_data_dir(&data));
+        assert_eq!((s.cache.enabled, s.cache.dir), (CacheMode::Auto, data.join("cache")));
+        assert_eq!((s.cache.size.0, s.cache.min_free.0), (10 << 30, 1 << 30));
         assert_eq!(s.serve.listen.to_string(), "127.0.0.1:8080");
         assert_eq!(s.serve.url_prefix.as_str(), "/var/site/storage/");
         assert_eq!(s.serve.public, ["images", "images-versioned"]);
@@ -67,6 +73,7 @@ fn every_key_is_read() {
     assert_eq!(s.store.io_timeout, Duration::from_secs(10));
     assert_eq!(s.store.rename_dir_max, 500);
     assert_eq!(s.store.trash, Duration::from_secs(7 * 86_400));
+    assert_eq!(s.store.stale_if_error, Duration::from_secs(600));
     assert_eq!(s.store.default_root, Some("/srv/site/var/site/storage".into()));
 
     let Some(MetadataHandler::Sql(main)) = s.metadata_handlers.get("main") else { panic!() };
@@ -113,8 +120,10 @@ fn every_key_is_read() {
         [("images/_aliases/**", "public, max-age=31536000, immutable"), ("**", "no-cache"),]
     );
     assert_eq!(s.admin.listen.to_string(), "[::1]:9090");
+    assert_eq!((s.cache.enabled, &*s.cache.dir), (CacheMode::On, "/var/cache/ezdfs".as_ref()));
+    assert_eq!((s.cache.size.0, s.cache.min_free.0), (50 << 30, 5 << 30));
 
-    assert_eq!(loaded.origin("store.metadata"), Origin::File(3));
+    assert_eq!(loaded.origin("store.metadata"), Origin::File(2));
     assert_eq!(loaded.origin("serve.cache_policy[1].match"), Origin::File(66));
     assert_eq!(loaded.origin("store.nothing"), Origin::Default);
 }
@@ -152,4 +161,19 @@ fn default_is_a_handler_on_both_sides() {
     let s = site.load().unwrap().settings;
     assert_eq!((&*s.store.metadata, &*s.store.binarydata), ("default", "default"));
     assert_eq!(s.metadata_handlers.get("default"), None);
+}
+
+#[test]
+fn bytes_are_kept_of_stores_on_the_network() {
+    let site = Site::new(FULL);
+    let handlers = site.load().unwrap().settings.binarydata_handlers;
+    let storage = |name| handlers.get(name).map(|h| &h.url.storage);
+    for (mode, s3, local) in [
+        (CacheMode::Auto, true, false),
+        (CacheMode::On, true, true),
+        (CacheMode::Off, false, false),
+    ] {
+        assert_eq!(mode.applies(storage("aws_s3")), s3);
+        assert_eq!((mode.applies(storage("local")), mode.applies(None)), (local, local));
+    }
 }

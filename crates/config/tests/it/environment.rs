@@ -132,7 +132,7 @@ fn faults_name_the_variable() {
             "always exists",
             "rename",
         ),
-        ("EZDFS__CACHE__SIZE", "1GiB", "cache", "no such section yet", "later"),
+        ("EZDFS__CACHE__SIZE", "1GB", "cache.size", "not a number of bytes", "10GiB"),
     ] {
         let problems = Site::bare().env(&[(name, value)]).problems();
         assert_eq!(problems.len(), 1, "{problems:#?}");

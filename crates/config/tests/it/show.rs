@@ -32,6 +32,7 @@ delete_grace = "1m" # default
 io_timeout = "5s" # EZDFS__STORE__IO_TIMEOUT
 rename_dir_max = 1000 # default
 trash = "90s" # line 2
+stale_if_error = "0s" # default
 
 [metadata_handlers.dfs]
 url = "sqlite:ezdfs.db" # default
@@ -65,8 +66,15 @@ cache_control = "public, max-age=60, stale-while-revalidate=600, stale-if-error=
 [admin]
 listen = "127.0.0.1:8081" # default
 tokens = [] # default
+
+[cache]
+enabled = "auto" # default
+dir = "{}/cache" # default
+size = "10GiB" # default
+min_free = "1GiB" # default
 "#,
         site.file().display(),
+        loaded.data_dir.display(),
         loaded.data_dir.display(),
     );
     assert_eq!(shown, expected);

@@ -56,8 +56,7 @@ url = \"file:///srv/nfs\"
 ";
 
 /// Every key at once, with values that differ from the defaults.
-pub const FULL: &str = r#"
-[store]
+pub const FULL: &str = r#"[store]
 metadata = "main"
 binarydata = "local"
 max_staleness = "2s"
@@ -65,6 +64,7 @@ delete_grace = "30s"
 io_timeout = "10s"
 rename_dir_max = 500
 trash = "7d"
+stale_if_error = "10m"
 default_root = "/srv/site/var/site/storage"
 
 [metadata_handlers.main]
@@ -141,4 +141,10 @@ name = "deploy"
 sha256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 verbs = ["put", "delete"]
 prefixes = ["images/"]
+
+[cache]
+enabled = "on"
+dir = "/var/cache/ezdfs"
+size = "50GiB"
+min_free = "5GiB"
 "#;

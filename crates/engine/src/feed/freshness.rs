@@ -18,6 +18,8 @@ pub struct Freshness {
     max_staleness: Duration,
     /// Nanoseconds since boot; 0 for not fresh.
     until: AtomicU64,
+    /// Nanoseconds since boot up to which everything has ever been told.
+    told: AtomicU64,
 }
 
 /// The freshness of one moment. Taken before a look into a cache and asked after it: then the
@@ -27,7 +29,7 @@ pub struct Fresh(u64);
 
 impl Freshness {
     pub(crate) fn new(clock: Arc<dyn Clock>, max_staleness: Duration) -> Self {
-        Self { clock, max_staleness, until: AtomicU64::new(0) }
+        Self { clock, max_staleness, until: AtomicU64::new(0), told: AtomicU64::new(0) }
     }
 
     /// What a look into a cache begins with.
@@ -56,8 +58,14 @@ impl Freshness {
         self.holds(taken).then(|| Duration::from_nanos(taken.0).saturating_sub(self.max_staleness))
     }
 
+    /// The latest time since boot up to which everything was told, however long ago.
+    pub(crate) fn last_told(&self) -> Duration {
+        Duration::from_nanos(self.told.load(Ordering::Acquire))
+    }
+
     /// Everything that was committed up to `told` (time since boot) has been told.
     pub(crate) fn extend(&self, told: Duration) {
+        self.told.fetch_max(nanos(told), Ordering::AcqRel);
         let until = told.saturating_add(self.max_staleness);
         if self.clock.boot() < until {
             self.until.fetch_max(nanos(until), Ordering::AcqRel);

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod cached;
 mod costs;
 mod faults;
 mod foreign;
@@ -9,6 +10,7 @@ mod fsck;
 mod fsck_repair;
 mod memory;
 mod model;
+mod outages;
 mod pauses;
 mod simulation;
 mod smoke;

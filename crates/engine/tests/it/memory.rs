@@ -25,7 +25,7 @@ fn follow_with(world: &World, plan: &Plan, options: FollowerOptions) -> Follower
 
 /// A node that answers from memory. `service` is the plan of its own calls, `feed` that of its
 /// follower's; the feed is fresh.
-async fn node(world: &World, service: &Plan, feed: &Plan) -> (FileService, Follower) {
+pub(crate) async fn node(world: &World, service: &Plan, feed: &Plan) -> (FileService, Follower) {
     let follower = follow_with(world, feed, FollowerOptions::default());
     let service = world.node(service).with_follower(&follower, CacheOptions::default());
     until("a fresh feed", || follower.freshness().is_fresh()).await;
@@ -37,7 +37,7 @@ fn patient() -> Options {
     Options { io_timeout: 30 * SECOND, ..options() }
 }
 
-async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     for _ in 0..PATIENCE {
         if holds() {
             return;
@@ -354,7 +354,8 @@ async fn memory_is_bounded() {
     let world = World::new(MEMORY, options()).await;
     let follower = follow_with(&world, &Plan::calm(), FollowerOptions::default());
     let bytes = 128 * 1024;
-    let service = world.calm().with_follower(&follower, CacheOptions { bytes });
+    let service =
+        world.calm().with_follower(&follower, CacheOptions { bytes, ..CacheOptions::default() });
     until("a fresh feed", || follower.freshness().is_fresh()).await;
     for n in 0..2_000 {
         assert_eq!(size(&service, &format!("d/{n}")).await, None);

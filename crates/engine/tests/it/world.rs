@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ezdfs_binarydata::{LocalOptions, LocalStore};
+use ezdfs_cache::{self as file_cache, FileCache};
 use ezdfs_core::{
     Capabilities, Clock, DirPath, Error, ErrorKind, FilePath, IntentState, KeyPrefix,
     MetadataStore, NamePrefix, SeededEntropy, Sha256, Timestamp,
@@ -33,12 +34,16 @@ pub(crate) const START: i64 = 1_700_000_000;
 pub(crate) struct Backend {
     pub(crate) sqlite: bool,
     pub(crate) local: bool,
+    /// Nodes read through one file cache on disk.
+    pub(crate) cached: bool,
 }
 
-pub(crate) const MEMORY: Backend = Backend { sqlite: false, local: false };
-pub(crate) const MEMORY_LOCAL: Backend = Backend { sqlite: false, local: true };
-pub(crate) const SQLITE_CLOUD: Backend = Backend { sqlite: true, local: false };
-pub(crate) const SQLITE_LOCAL: Backend = Backend { sqlite: true, local: true };
+pub(crate) const MEMORY: Backend = Backend { sqlite: false, local: false, cached: false };
+pub(crate) const MEMORY_LOCAL: Backend = Backend { local: true, ..MEMORY };
+pub(crate) const SQLITE_CLOUD: Backend = Backend { sqlite: true, ..MEMORY };
+pub(crate) const SQLITE_LOCAL: Backend = Backend { local: true, ..SQLITE_CLOUD };
+pub(crate) const MEMORY_CACHED: Backend = Backend { cached: true, ..MEMORY };
+pub(crate) const SQLITE_CACHED: Backend = Backend { cached: true, ..SQLITE_CLOUD };
 
 /// Visible files: path to bytes and expiry.
 pub(crate) type Files = BTreeMap<String, (Bytes, Option<Timestamp>)>;
@@ -67,7 +72,7 @@ pub(crate) struct World {
     pub(crate) foreign: Arc<dyn ForeignWriter>,
     pub(crate) options: Options,
     pub(crate) backend: Backend,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl fmt::Debug for World {
@@ -108,14 +113,14 @@ impl World {
             Arc::new(InMemory::new())
         };
         let objects = Arc::new(StampedObjects::new(store, shared));
-        Self { clock, metadata, objects, foreign, options, backend, _dir: dir }
+        Self { clock, metadata, objects, foreign, options, backend, dir }
     }
 
     /// A process whose calls follow a plan.
     pub(crate) fn node(&self, plan: &Plan) -> FileService {
         let capabilities =
             if self.backend.local { Capabilities::LOCAL } else { Capabilities::MEMORY };
-        FileService::new(
+        let service = FileService::new(
             Parts {
                 metadata: Arc::new(FaultyMetadata::new(self.metadata.clone(), plan.clone())),
                 binary: BinaryStore {
@@ -129,7 +134,16 @@ impl World {
                 entropy: Arc::new(SeededEntropy::new(fresh_seed())),
             },
             self.options,
-        )
+        );
+        if self.backend.cached { service.with_file_cache(self.file_cache()) } else { service }
+    }
+
+    /// The cache on disk, as each process opens it.
+    pub(crate) fn file_cache(&self) -> FileCache {
+        let options =
+            file_cache::Options { dir: self.dir.path().join("cache"), size: 1 << 30, min_free: 0 };
+        let entropy = Arc::new(SeededEntropy::new(fresh_seed()));
+        FileCache::new(options, Arc::new(self.clock.clone()), entropy)
     }
 
     /// A process whose store ignores `If-Match`.
@@ -140,6 +154,35 @@ impl World {
         let parts = Parts {
             metadata: self.metadata.clone(),
             binary,
+            clock: Arc::new(self.clock.clone()),
+            entropy: Arc::new(SeededEntropy::new(fresh_seed())),
+        };
+        let service = FileService::new(parts, self.options);
+        if self.backend.cached { service.with_file_cache(self.file_cache()) } else { service }
+    }
+
+    /// A process whose store follows a plan, and whose database is well.
+    pub(crate) fn on_a_store(&self, plan: &Plan) -> FileService {
+        let service = self.node(plan);
+        let parts = Parts {
+            metadata: self.metadata.clone(),
+            binary: service.binary().clone(),
+            clock: Arc::new(self.clock.clone()),
+            entropy: Arc::new(SeededEntropy::new(fresh_seed())),
+        };
+        FileService::new(parts, self.options).with_file_cache(self.file_cache())
+    }
+
+    /// A process whose database follows a plan, and whose store is well.
+    pub(crate) fn on_a_database(&self, plan: &Plan) -> FileService {
+        self.on(Arc::new(FaultyMetadata::new(self.metadata.clone(), plan.clone())))
+    }
+
+    /// A process on that database, whose store is well.
+    pub(crate) fn on(&self, metadata: Arc<dyn MetadataStore>) -> FileService {
+        let parts = Parts {
+            metadata,
+            binary: self.calm().binary().clone(),
             clock: Arc::new(self.clock.clone()),
             entropy: Arc::new(SeededEntropy::new(fresh_seed())),
         };
@@ -350,7 +393,7 @@ impl World {
     /// Where the objects of a local store lie.
     pub(crate) fn local_root(&self) -> std::path::PathBuf {
         assert!(self.backend.local);
-        self._dir.path().join("files")
+        self.dir.path().join("files")
     }
 
     /// A process whose listings break off after `n` objects.

@@ -147,6 +147,50 @@ pub struct Status {
     /// The feed and what is in memory; missing where the database is asked each time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Memory>,
+    /// What the cache on disk did since the start; missing where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Cache>,
+}
+
+/// How the cache on disk does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Cache {
+    /// Most bytes that are kept.
+    pub size: u64,
+    /// Reads that needed nothing of the back end.
+    pub hits: u64,
+    /// Reads that needed something of it.
+    pub misses: u64,
+    /// Reads that went past the cache: there was no room, or the file is too large.
+    pub bypassed: u64,
+    /// Times that the back end was asked to fill something.
+    pub fills: u64,
+    /// Bytes handed out from files that were there.
+    pub bytes_read: u64,
+    /// Bytes fetched and kept.
+    pub bytes_filled: u64,
+    /// Files that went to make room.
+    pub evictions: u64,
+    /// Faults of the disk, and torn files.
+    pub errors: u64,
+}
+
+impl Cache {
+    fn of(service: &FileService) -> Option<Self> {
+        let cache = service.file_cache()?;
+        let state = cache.state();
+        Some(Self {
+            size: cache.options().size,
+            hits: state.hits,
+            misses: state.misses,
+            bypassed: state.bypassed,
+            fills: state.fills,
+            bytes_read: state.bytes_read,
+            bytes_filled: state.bytes_filled,
+            evictions: state.evictions,
+            errors: state.errors,
+        })
+    }
 }
 
 /// How answers from memory do.
@@ -214,6 +258,7 @@ impl Status {
             reaps: figures.reaps,
             feed_lag: figures.feed_lag,
             memory: Memory::of(service),
+            cache: Cache::of(service),
         })
     }
 }

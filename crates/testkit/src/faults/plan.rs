@@ -1,7 +1,7 @@
 //! `Plan`: what goes wrong, and when.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -66,6 +66,7 @@ pub struct Plan(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     dead: AtomicBool,
+    in_vain: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -171,6 +172,12 @@ impl Plan {
         self.0.dead.store(false, Ordering::SeqCst);
     }
 
+    /// Calls so far that were made during an outage or after a crash.
+    #[must_use]
+    pub fn in_vain(&self) -> u64 {
+        self.0.in_vain.load(Ordering::SeqCst)
+    }
+
     /// Whether crash or pause took place.
     #[must_use]
     pub fn fired(&self) -> bool {
@@ -244,6 +251,7 @@ impl Plan {
     /// `None` for a dead process.
     fn begin(&self, name: &'static str, mutates: bool) -> Option<Fate> {
         if self.0.dead.load(Ordering::SeqCst) {
+            self.0.in_vain.fetch_add(1, Ordering::SeqCst);
             return None;
         }
         let mut state = self.lock();
