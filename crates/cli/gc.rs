@@ -15,11 +15,14 @@ use crate::when::parse_duration;
 
 const AFTER: &str = "\
 Does once what `serve` does all the time: rolls interrupted work forward, hides expired files,
-removes the bytes of deleted files whose grace is over, trims the change feed; and removes
-staged files that crashed writers left. Nothing that a visible file names is ever removed.
+removes the bytes of deleted files whose grace is over and of quarantined ones whose time has
+come, trims the change feed; removes staged files that crashed writers left; and queues deleted
+bytes that no pending work names. Nothing that a visible file names is ever removed. May run on
+all nodes at once. A database or a store that fails ends it with exit code 1. Unfinished uploads
+to object stores are not listed: let a lifecycle rule of the bucket remove them.
 Exit code 3: some of it failed, was named in the log, and is tried again at the next run.
 
-JSON (--json): one object with rolled, reaped, expired, forgotten, trimmed, failed,
+JSON (--json): one object with rolled, reaped, expired, forgotten, trimmed, failed, requeued,
 staging_files, staging_bytes, staging_kept.
 
 Examples:
@@ -34,6 +37,10 @@ pub(crate) struct GcArgs {
     /// running processes of this machine always stay.
     #[arg(long, value_name = "AGE", default_value = "1h", value_parser = parse_duration)]
     staging_age: Duration,
+    /// How long deleted bytes stay that no pending work names any more, e.g. after the database was
+    /// restored to an older state
+    #[arg(long, value_name = "AGE", default_value = "30d", value_parser = parse_duration)]
+    keep: Duration,
     /// One JSON object
     #[arg(long)]
     json: bool,
@@ -43,6 +50,7 @@ pub(crate) struct GcArgs {
 struct Cleaned {
     #[serde(flatten)]
     maintained: Maintained,
+    requeued: u64,
     staging_files: u64,
     staging_bytes: u64,
     staging_kept: u64,
@@ -51,6 +59,7 @@ struct Cleaned {
 pub(crate) async fn run(args: GcArgs, context: &Context) -> Result {
     let store = context.open().await?;
     let maintained = store.service.maintain().await?;
+    let requeued = store.service.queue_leftovers(args.keep).await?;
     let swept = match &store.local {
         Some(local) => local.sweep(store.service.clock().now().minus(args.staging_age)).await?,
         None => ezdfs_binarydata::local::Swept::default(),
@@ -61,6 +70,7 @@ pub(crate) async fn run(args: GcArgs, context: &Context) -> Result {
     let mut out = Out::new();
     let cleaned = Cleaned {
         maintained,
+        requeued,
         staging_files: swept.files,
         staging_bytes: swept.bytes,
         staging_kept: swept.kept,
@@ -74,6 +84,7 @@ pub(crate) async fn run(args: GcArgs, context: &Context) -> Result {
             (maintained.reaped, "deleted files whose bytes were removed"),
             (maintained.forgotten, "records of ended work forgotten"),
             (maintained.trimmed, "rows of the change feed trimmed"),
+            (requeued, "deleted files without pending work, to be removed later"),
             (maintained.failed, "pieces of work failed"),
             (swept.kept, "staged files kept"),
         ] {

@@ -115,3 +115,40 @@ pub(crate) async fn fsck_after_a_directory_delete_by_collation(site: &Site, php:
         }
     }
 }
+
+pub(crate) async fn fsck_makes_entries_that_are_missing(site: &Site, php: &PhpNode) {
+    for id in ["images/a/1", "images/a/b/2"] {
+        php.create(id, &NewBinary::new(b"theirs", "image/png")).await.unwrap();
+    }
+    site.put("images/c/3", b"ours", "image/png").await;
+    let before = site.list("").await;
+    site.database.run("DELETE FROM ezdfs_node");
+    assert!(site.list("").await.is_empty());
+    let (findings, _) = fsck(site, false).await;
+    let mut all: Vec<String> = before.iter().map(|p| p.trim_end_matches('/').to_owned()).collect();
+    all.sort();
+    let mut found = findings[&Kind::NotListed].clone();
+    found.sort();
+    assert_eq!(found, all, "{findings:?}");
+    let (_, summary) = fsck(site, true).await;
+    assert_eq!(summary.repaired[&Kind::NotListed], u64::try_from(all.len()).unwrap());
+    assert!(fsck(site, false).await.0.is_empty());
+    assert_eq!(site.list("").await, before);
+    assert_eq!(site.read_settled("images/c/3").await, b"ours");
+    assert_eq!(php.contents("images/c/3").await.unwrap(), b"ours");
+}
+
+pub(crate) async fn fsck_removes_entries_without_a_row(site: &Site, php: &PhpNode) {
+    php.create("images/good", &NewBinary::new(b"good", "image/png")).await.unwrap();
+    site.put("images/gone", b"gone", "image/png").await;
+    php.delete("images/gone").await.unwrap();
+    // The log was emptied before anybody has seen it.
+    site.database.run("DELETE FROM ezdfs_change");
+    let (findings, _) = fsck(site, false).await;
+    assert_eq!(findings[&Kind::StrayEntry], ["gone"], "{findings:?}");
+    let (_, summary) = fsck(site, true).await;
+    assert_eq!(summary.repaired[&Kind::StrayEntry], 1, "{summary:?}");
+    let (findings, _) = fsck(site, true).await;
+    assert!(findings.is_empty(), "{findings:?}");
+    assert_eq!(site.list("images").await, ["images/good"]);
+}

@@ -107,6 +107,8 @@ on_tables!(
         fsck::check_21_fsck_lists_bytes_without_a_row,
         fsck::fsck_after_soft_deletes_and_purges_by_php,
         fsck::fsck_after_a_directory_delete_by_collation,
+        fsck::fsck_makes_entries_that_are_missing,
+        fsck::fsck_removes_entries_without_a_row,
         commands::check_01_and_02_with_the_program,
         commands::check_25_a_renamed_file_has_one_name,
         commands::check_27_a_put_that_is_killed,

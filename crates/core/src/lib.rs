@@ -44,7 +44,7 @@ pub use feed::{FeedEvent, FeedOp, FeedPoll, FeedReader, FeedStart};
 pub use intent::{Hold, Intent, IntentId, IntentKind, IntentState, Work};
 pub use member::{Member, MemberState};
 pub use metadata::{
-    Change, Figures, Guard, MetadataStore, NewFile, Op, Page, Progress, ScanPage, Tombstone,
+    Change, Figures, Guard, MetadataStore, NewFile, Op, Page, Progress, ScanPage, Stray, Tombstone,
 };
 pub use name::{KeyPrefix, Name, NameHash, NamePrefix, Scope};
 pub use path::{DirPath, FilePath, PathError};

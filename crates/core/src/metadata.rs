@@ -197,6 +197,15 @@ pub struct Tombstone {
     pub record: Record,
 }
 
+/// The entry of a file that has no row: a change that nothing told of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stray {
+    /// Hash of the name that it is about; the cursor of [`MetadataStore::strays`].
+    pub hash: String,
+    /// Last segment of that name.
+    pub basename: String,
+}
+
 /// How far the materialiser came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Progress {
@@ -316,6 +325,17 @@ pub trait MetadataStore: Send + Sync + fmt::Debug + 'static {
     /// When the database does not answer.
     async fn intents_on(&self, path: &FilePath) -> Result<Vec<Intent>>;
 
+    /// Every pending row of a token, oldest first.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] for a handler without pending work; else when the database does
+    /// not answer.
+    async fn intents_of(&self, token: Token) -> Result<Vec<Intent>> {
+        let _ = token;
+        let text = format!("{} has no pending work", self.describe());
+        Err(Error::new(ErrorKind::Unsupported, text))
+    }
+
     /// Pending rows that are due, oldest first: held rows whose lease ended at or before `before`,
     /// queued rows whose `not_before` has come at or before `before`, ended rows whose lease ended
     /// at or before `before`; one state at a time.
@@ -335,6 +355,25 @@ pub trait MetadataStore: Send + Sync + fmt::Debug + 'static {
     /// # Errors
     /// When the database does not answer.
     async fn materialise(&self, limit: u32) -> Result<Progress>;
+
+    /// Entries of files without a row, of every store of the table, in the order of their hashes
+    /// after `after`. Foreign deletes that were not materialised yet look the same. None where rows
+    /// and entries cannot part.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    async fn strays(&self, after: Option<&str>, limit: u32) -> Result<Vec<Stray>> {
+        let _ = (after, limit);
+        Ok(Vec::new())
+    }
+
+    /// Removes the entries that [`MetadataStore::strays`] gives, or has the materialiser do so.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    async fn remove_strays(&self) -> Result<()> {
+        Ok(())
+    }
 
     /// Drops feed rows older than `before` that the materialiser has seen; says how many.
     ///

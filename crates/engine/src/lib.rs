@@ -21,6 +21,7 @@
 //! | [`feed`] | the change feed, followed; until when it is fresh |
 //! | `cache`, `voiding` | rows in memory while the feed is fresh |
 //! | [`fsck`] | rows and objects compared, findings repaired |
+//! | [`unreadable`] | which directory made a listing fail |
 //! | [`throttle`] | a rate that transfers share |
 //! | `breaker` | calls that fail at once while the database is away |
 //! | `cached` | bytes on disk, of a remote back end |
@@ -59,6 +60,7 @@ pub mod service;
 pub mod throttle;
 pub mod touch;
 pub mod trash;
+pub mod unreadable;
 pub mod upload;
 mod voiding;
 

@@ -9,9 +9,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ezdfs_core::{
+<<<<<<< HEAD
     Change, DirPath, FeedReader, FeedStart, Figures, FilePath, Hold, Intent, IntentState, Member,
     MemberState, MetadataStore, NamePrefix, Op, Page, Progress, Record, Result, ScanPage,
     Timestamp, Token, Tombstone,
+=======
+    Change, DirPath, FeedReader, FeedStart, Figures, FilePath, Hold, Intent, IntentState,
+    MetadataStore, NamePrefix, Op, Page, Progress, Record, Result, ScanPage, Stray, Timestamp,
+    Token, Tombstone,
+>>>>>>> c3e6c3f (fsck finds entries and deleted bytes that nothing accounts for, names unreadable directories; gc queues leftovers)
 };
 
 use crate::cache::MetadataCache;
@@ -117,6 +123,10 @@ impl MetadataStore for Voiding {
         self.inner.intents_on(path).await
     }
 
+    async fn intents_of(&self, token: Token) -> Result<Vec<Intent>> {
+        self.inner.intents_of(token).await
+    }
+
     async fn due(&self, state: IntentState, before: Timestamp, limit: u32) -> Result<Vec<Intent>> {
         self.inner.due(state, before, limit).await
     }
@@ -127,6 +137,14 @@ impl MetadataStore for Voiding {
 
     async fn materialise(&self, limit: u32) -> Result<Progress> {
         self.inner.materialise(limit).await
+    }
+
+    async fn strays(&self, after: Option<&str>, limit: u32) -> Result<Vec<Stray>> {
+        self.inner.strays(after, limit).await
+    }
+
+    async fn remove_strays(&self) -> Result<()> {
+        self.inner.remove_strays().await
     }
 
     async fn trim_feed(&self, before: Timestamp) -> Result<u64> {

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use ezdfs_core::{BaseRow, ErrorKind, FilePath, Pin, Result};
-use futures::StreamExt as _;
+use ezdfs_core::{BaseRow, ErrorKind, FilePath, NodeKind, Pin, Result};
 use futures::stream::FuturesOrdered;
+use futures::{FutureExt as _, StreamExt as _};
 
 use super::Run;
 use super::finding::{Finding, Kind};
@@ -69,7 +69,9 @@ impl Run<'_> {
             }
             let is_visible = group.row.as_ref().is_some_and(|row| row.visible);
             if is_visible {
-                names.add(&group.path).await?;
+                for dir in names.add(&group.path).await? {
+                    under_way.push_back(service.check_dir(dir).boxed());
+                }
             }
             if let Some(finding) = above.pass(&group, service.inner.clock.now(), closely.age) {
                 self.found(&finding)?;
@@ -80,7 +82,8 @@ impl Run<'_> {
             } else if is_read || group.is_suspect() {
                 let closely = closely.clone();
                 let Group { path, claimed, .. } = group;
-                under_way.push_back(async move { service.check(path, claimed, &closely).await });
+                let check = async move { service.check(path, claimed, &closely).await };
+                under_way.push_back(check.boxed());
             }
             while under_way.len() >= self.options.jobs.max(1) {
                 let Some(checked) = under_way.next().await else { break };
@@ -191,6 +194,33 @@ impl FileService {
             checked.pin = object.pin;
         }
         Ok(checked)
+    }
+}
+
+impl FileService {
+    /// Looks whether a directory with visible files has its entry.
+    async fn check_dir(&self, path: FilePath) -> Result<Checked> {
+        let mut is_listed = self.has_dir(&path).await?;
+        if !is_listed {
+            self.materialise().await?;
+            is_listed = self.has_dir(&path).await?;
+        }
+        let mut faults = Vec::new();
+        if !is_listed {
+            let detail = "the directory has no entry: readers see the files below, listings do not";
+            faults.push(Fault {
+                kind: Kind::NotListed,
+                detail: detail.to_owned(),
+                adoptable: false,
+            });
+        }
+        let verdict = Verdict::Judged(faults);
+        Ok(Checked { path, verdict, size: None, pin: None, was_read: false })
+    }
+
+    async fn has_dir(&self, path: &FilePath) -> Result<bool> {
+        let node = self.inner.metadata.record(path).await?.node;
+        Ok(node.is_some_and(|node| node.kind == NodeKind::Directory))
     }
 }
 

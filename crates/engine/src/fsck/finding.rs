@@ -50,6 +50,8 @@ kinds! {
     NotListed = "not-listed", "rows without an entry";
     /// An entry that a foreign writer overtook and that was not materialised.
     StaleEntry = "stale-entry", "entries overtaken by another program";
+    /// An entry of a file whose row is gone.
+    StrayEntry = "stray-entry", "entries of files without a row";
     /// A re-created file that its old soft-delete mark hides.
     TombstoneTrap = "tombstone-trap", "re-created files hidden by an old delete mark";
     /// Hidden by its mtime only.
@@ -68,6 +70,8 @@ kinds! {
     BadObject = "bad-object", "objects with a name that cannot be served";
     /// Staged bytes of a writer that is gone.
     Staging = "staging", "abandoned uploads";
+    /// Bytes in limbo or quarantine that no pending work names.
+    Limbo = "limbo", "deleted bytes that nobody will remove";
     /// Pending work that nobody does.
     Overdue = "overdue", "pending work that nobody does";
     /// A directory without entries.

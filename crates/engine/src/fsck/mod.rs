@@ -18,7 +18,7 @@
 //! | `deep` | reading the bytes |
 //! | `twins` | names that differ by case or Unicode form only |
 //! | `place` | where PHP puts bytes |
-//! | `queue` | pending work, staging |
+//! | `queue`, `leftovers` | pending work, staging; deleted bytes without pending work |
 //! | `repair` | repairs, each under a hold of its path |
 //! | `quarantine` | where orphans wait before they are deleted |
 //! | `suspects` | when so much is wrong that the view must be |
@@ -27,6 +27,7 @@ mod compare;
 mod deep;
 pub mod finding;
 mod judge;
+mod leftovers;
 mod look;
 mod place;
 pub(crate) mod quarantine;

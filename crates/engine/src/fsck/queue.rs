@@ -29,6 +29,8 @@ impl Run<'_> {
         }
         if self.options.prefix.is_root() {
             self.staged().await?;
+            self.limbo().await?;
+            self.strays().await?;
         }
         Ok(())
     }
@@ -63,6 +65,45 @@ impl Run<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Deleted bytes that no pending work names.
+    async fn limbo(&mut self) -> Result<()> {
+        let mut leftovers = self.service.leftovers()?;
+        while let Some(leftover) = leftovers.next().await? {
+            self.found(&Finding {
+                kind: Kind::Limbo,
+                path: leftover.key.to_string(),
+                size: Some(leftover.size),
+                detail: "no pending work names these bytes: nobody removes them or gives them back"
+                    .to_owned(),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Entries without a row, that foreign deletes have not just left.
+    async fn strays(&mut self) -> Result<()> {
+        let mut after: Option<String> = None;
+        loop {
+            let metadata = &self.service.inner.metadata;
+            let seen = metadata.strays(after.as_deref(), TOLD).await?;
+            let Some(last) = seen.last().map(|stray| stray.hash.clone()) else { return Ok(()) };
+            self.service.materialise().await?;
+            let again = metadata.strays(after.as_deref(), TOLD).await?;
+            for stray in seen.iter().filter(|stray| again.contains(stray)) {
+                self.found(&Finding {
+                    kind: Kind::StrayEntry,
+                    path: stray.basename.clone(),
+                    size: None,
+                    detail: format!(
+                        "name_hash {}: its row is gone, and nothing told of it",
+                        stray.hash
+                    ),
+                })?;
+            }
+            after = Some(last);
+        }
     }
 
     pub(super) fn is_wanted(&self, path: &FilePath) -> bool {

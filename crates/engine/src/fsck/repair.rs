@@ -166,6 +166,17 @@ impl Run<'_> {
         while let Some((fix, mended)) = under_way.next().await {
             self.mended(&fix, mended)?;
         }
+        if self.options.repairs.safe && self.summary.of(Kind::StrayEntry) > 0 {
+            self.service.inner.metadata.remove_strays().await?;
+            self.service.materialise().await?;
+            let gone = self.summary.of(Kind::StrayEntry);
+            self.summary.repaired.insert(Kind::StrayEntry, gone);
+        }
+        if self.options.repairs.safe && self.summary.of(Kind::Limbo) > 0 {
+            let queued = self.service.queue_leftovers(self.options.repairs.keep).await?;
+            let queued = queued.min(self.summary.of(Kind::Limbo));
+            self.summary.repaired.insert(Kind::Limbo, queued);
+        }
         if self.options.repairs.safe && self.summary.of(Kind::Overdue) > 0 {
             self.finish_work().await?;
         }
@@ -351,7 +362,22 @@ impl FileService {
             Kind::Orphan => self.take_away(fix, closely, repairs.keep).await,
             Kind::TombstoneTrap => self.show_again(fix, closely).await,
             Kind::MissingObject => self.mend_missing(fix, closely, repairs).await,
+            Kind::NotListed => self.list_again(fix, closely).await,
             _ => self.agree(fix, closely).await,
+        }
+    }
+
+    /// The entry of a file comes with its reconcile, that of a directory is made.
+    async fn list_again(&self, fix: &Fix, closely: &Closely) -> Result<Mended> {
+        if self.inner.metadata.record(&fix.path).await?.base.is_some() {
+            return self.agree(fix, closely).await;
+        }
+        match self.mkdir(&fix.path, false, None).await {
+            Ok(()) => Ok(Mended::Done("the directory has its entry")),
+            Err(e) if matches!(e.kind(), ErrorKind::AlreadyExists | ErrorKind::NotDirectory) => {
+                Ok(Mended::Kept(CHANGED))
+            }
+            Err(e) => Err(e),
         }
     }
 

@@ -3,11 +3,12 @@
 
 use std::str::FromStr;
 
-use ezdfs_core::{DirPath, Error, ErrorKind, Result};
+use ezdfs_core::{DirPath, Error, ErrorKind, MetadataStore, Result};
 
 use super::Run;
 use super::finding::{Kind, Summary};
 use super::walk::Listing;
+use crate::binary::BinaryStore;
 
 /// How many rows or objects may be suspect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +57,7 @@ impl FromStr for MaxSuspects {
 
 impl Run<'_> {
     /// Why the view looks wrong, and what it may be; `None` when it looks right.
-    pub(super) async fn suspects(&self) -> Result<Option<String>> {
+    pub(super) async fn suspects(&mut self) -> Result<Option<String>> {
         let Summary { rows, objects, .. } = self.summary;
         let limit = self.options.max_suspects;
         let binary = &self.service.inner.binary;
@@ -68,14 +69,14 @@ impl Run<'_> {
         if self.options.repairs.adopt {
             differing = differing.saturating_sub(self.summary.adoptable);
         }
-        if is_default && missing > 0 && objects == 0 && self.has_no_objects().await? {
+        if is_default && missing > 0 && objects == 0 && has_no_objects(binary).await? {
             return Ok(Some(format!(
                 "there is no object at all, and {missing} rows that want one: is the store `{}` \
                  ({}) mounted, and are its url and prefix right?",
                 binary.name, binary.store
             )));
         }
-        if is_default && orphans > 0 && rows == 0 && self.has_no_rows().await? {
+        if is_default && orphans > 0 && rows == 0 && has_no_rows(&**metadata).await? {
             return Ok(Some(format!(
                 "there is no row at all, and {orphans} objects that want one: is it the right \
                  database ({}), and is the name prefix `{}` right?",
@@ -107,17 +108,15 @@ impl Run<'_> {
         }
         Ok(None)
     }
+}
 
-    async fn has_no_objects(&self) -> Result<bool> {
-        let binary = &self.service.inner.binary;
-        let root = binary.dir_key(&DirPath::root())?;
-        Ok(Listing::start(binary, root.as_ref()).next().await?.is_none())
-    }
+async fn has_no_objects(binary: &BinaryStore) -> Result<bool> {
+    let root = binary.dir_key(&DirPath::root())?;
+    Ok(Listing::start(binary, root.as_ref()).next().await?.is_none())
+}
 
-    async fn has_no_rows(&self) -> Result<bool> {
-        let page = self.service.inner.metadata.scan(&DirPath::root(), None, 1).await?;
-        Ok(page.rows.is_empty())
-    }
+async fn has_no_rows(metadata: &dyn MetadataStore) -> Result<bool> {
+    Ok(metadata.scan(&DirPath::root(), None, 1).await?.rows.is_empty())
 }
 
 #[cfg(test)]

@@ -27,8 +27,9 @@ impl Names {
         Self { sorter: Sorter::new(), last: None }
     }
 
-    /// Takes a file, and the directories above it that were not there before.
-    pub(super) async fn add(&mut self, path: &FilePath) -> Result<()> {
+    /// Takes a file, and the directories above it that were not there before, which it gives.
+    pub(super) async fn add(&mut self, path: &FilePath) -> Result<Vec<FilePath>> {
+        let mut new = Vec::new();
         let last = self.last.replace(path.clone());
         self.push(path).await?;
         for dir in path.ancestors() {
@@ -40,8 +41,9 @@ impl Names {
                 break;
             }
             self.push(&dir).await?;
+            new.push(dir);
         }
-        Ok(())
+        Ok(new)
     }
 
     async fn push(&mut self, path: &FilePath) -> Result<()> {

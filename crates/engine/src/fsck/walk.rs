@@ -1,7 +1,5 @@
 //! The walk over the rows and the listing of the objects.
 
-use std::time::Duration;
-
 use ezdfs_core::path::RESERVED_SEGMENT;
 use ezdfs_core::{BadEntry, BaseRow, Error, ErrorKind, FilePath, PathError, Record, Result};
 use futures::StreamExt as _;
@@ -13,6 +11,7 @@ use super::record::{self, SeenObject, SeenRow};
 use super::sorter::Sorter;
 use super::{Run, place};
 use crate::binary::BinaryStore;
+use crate::unreadable;
 
 /// Rows of one query, and objects between two words of progress.
 const PAGE: u32 = 1_000;
@@ -134,8 +133,9 @@ impl Run<'_> {
 /// A listing that fails on everything but bad entries.
 pub(super) struct Listing {
     objects: BoxStream<'static, object_store::Result<ObjectMeta>>,
-    name: String,
-    patience: Duration,
+    binary: BinaryStore,
+    /// How far it came, below the prefix of the store.
+    last: Vec<u8>,
 }
 
 /// What a listing shows.
@@ -149,23 +149,24 @@ pub(super) enum Listed {
 
 impl Listing {
     pub(super) fn start(binary: &BinaryStore, below: Option<&object_store::path::Path>) -> Self {
-        Self {
-            objects: binary.store.list(below),
-            name: binary.name.clone(),
-            patience: binary.io_timeout,
-        }
+        let objects = binary.store.list(below);
+        Self { objects, binary: binary.clone(), last: Vec::new() }
     }
 
     pub(super) async fn next(&mut self) -> Result<Option<Listed>> {
         loop {
-            let next = tokio::time::timeout(self.patience, self.objects.next()).await;
+            let next = tokio::time::timeout(self.binary.io_timeout, self.objects.next()).await;
             let Some(item) = next.map_err(|_| self.silent())? else { return Ok(None) };
             match item {
-                Ok(meta) => return Ok(Some(Listed::Object(meta))),
+                Ok(meta) => {
+                    self.last =
+                        unreadable::below(&self.binary.prefix, meta.location.as_ref().as_bytes());
+                    return Ok(Some(Listed::Object(meta)));
+                }
                 Err(e) => match BadEntry::of(&e) {
                     Some(bad) if is_own(bad) => {}
                     Some(bad) => return Ok(Some(Listed::Bad(bad.clone()))),
-                    None => return Err(self.broken(e)),
+                    None => return Err(broken(&self.binary, &self.last, e).await),
                 },
             }
         }
@@ -174,14 +175,21 @@ impl Listing {
     fn silent(&self) -> Error {
         let text = format!(
             "the objects of `{}` cannot be listed: no answer in {:?}",
-            self.name, self.patience
+            self.binary.name, self.binary.io_timeout
         );
         Error::new(ErrorKind::TimedOut, text)
     }
+}
 
-    fn broken(&self, e: object_store::Error) -> Error {
-        Error::from(e).context(format_args!("the objects of `{}` cannot be listed", self.name))
+/// Names the directory that cannot be read: the listing itself tells where it began.
+async fn broken(binary: &BinaryStore, last: &[u8], e: object_store::Error) -> Error {
+    let e = Error::from(e);
+    if e.kind() == ErrorKind::PermissionDenied
+        && let Some(found) = unreadable::find(binary, last).await
+    {
+        return found;
     }
+    e.context(format_args!("the objects of `{}` cannot be listed", binary.name))
 }
 
 fn is_own(bad: &BadEntry) -> bool {

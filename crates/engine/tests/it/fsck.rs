@@ -241,6 +241,20 @@ async fn a_partial_listing_or_a_failing_database_is_an_error() {
 }
 
 #[tokio::test]
+async fn a_directory_that_cannot_be_read_is_named() {
+    let world = World::new(MEMORY, options()).await;
+    let service = world.calm();
+    for at in ["a/1", "b/1", "b/c/1", "d/1"] {
+        put(&service, at, "").await.unwrap();
+    }
+    an_hour(&world);
+    let denied = world.without_right_to_read("b/c", 2);
+    let e = fsck(&denied, &FsckOptions::default()).await.unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::PermissionDenied);
+    assert!(e.to_string().contains("the directory `b/c` of `test` cannot be read"), "{e}");
+}
+
+#[tokio::test]
 async fn metadata_that_comes_from_the_objects_has_nothing_to_compare() {
     let world = World::new(MEMORY, options()).await;
     let objects = open_url("memory:", &LocalOptions::default()).await.unwrap();

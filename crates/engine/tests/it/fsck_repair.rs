@@ -383,3 +383,80 @@ async fn a_restored_tree_is_adopted_in_bulk() {
     assert_eq!(plan.calls(), ["record", "get"]);
     assert_eq!(bytes_of(&reader, "php/1/1").await, "1");
 }
+
+/// The database was restored to an older state: nobody knows of what lies in limbo.
+#[tokio::test]
+async fn deleted_bytes_without_pending_work_are_found_and_queued() {
+    for backend in [MEMORY_LOCAL, SQLITE_LOCAL] {
+        let world = World::new(backend, options()).await;
+        let service = world.calm();
+        put(&service, "good", "good").await.unwrap();
+        put(&service, "deleted", "bytes").await.unwrap();
+        world.php_object("orphan", "bytes").await;
+        an_hour(&world);
+        fsck(&service, &repair()).await.unwrap();
+        service.delete(&path("deleted"), &ezdfs_engine::Precondition::None).await.unwrap();
+        assert!(fsck(&service, &FsckOptions::default()).await.unwrap().0.is_empty());
+        let far = Timestamp::from_nanos(i64::MAX);
+        for reap in world.metadata.due(IntentState::Queued, far, 9).await.unwrap() {
+            let change = ezdfs_core::Change::new().op(ezdfs_core::Op::Forget(reap.id));
+            world.metadata.apply(change).await.unwrap();
+        }
+        let left = async || world.all_objects().await.len() + world.quarantined().await.len();
+        world.clock.advance(KEEP * 2);
+        service.maintain().await.unwrap();
+        assert_eq!(left().await, 3, "{backend:?}");
+        let (findings, summary) = fsck(&service, &repair()).await.unwrap();
+        assert_eq!(findings[&Kind::Limbo].len(), 2, "{findings:?}");
+        assert_eq!(summary.repaired, BTreeMap::from([(Kind::Limbo, 2)]));
+        assert!(fsck(&service, &repair()).await.unwrap().0.is_empty());
+        assert_eq!(service.queue_leftovers(KEEP).await.unwrap(), 0);
+        world.clock.advance(KEEP * 2);
+        service.maintain().await.unwrap();
+        assert_eq!(left().await, 1, "{backend:?}: only the good file");
+    }
+}
+
+/// `gc` and fsck on all nodes at once, beside PHP and ezdfs: what was written last is there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_repairs_at_once_beside_writers() {
+    for backend in [MEMORY, SQLITE_LOCAL] {
+        let world = Arc::new(broken(backend).await);
+        let files: Vec<String> = (0..6).map(|n| format!("live/{n}")).collect();
+        let repairs = (0..3).map(|_| {
+            let world = Arc::clone(&world);
+            tokio::spawn(async move {
+                let service = world.calm();
+                for _ in 0..4 {
+                    let all = FsckOptions { jobs: 4, ..repair() };
+                    fsck(&service, &all).await.unwrap();
+                    service.maintain().await.unwrap();
+                    service.queue_leftovers(KEEP).await.unwrap();
+                }
+            })
+        });
+        let repairs: Vec<_> = repairs.collect();
+        for round in 0..20 {
+            for (n, file) in files.iter().enumerate() {
+                let text = format!("{round}");
+                if n % 2 == 0 {
+                    world.php_create(file, text).await;
+                } else {
+                    while put(&world.calm(), file, text.clone()).await.is_err() {}
+                }
+            }
+        }
+        for repair in repairs {
+            repair.await.unwrap();
+        }
+        world.clock.advance(KEEP * 2);
+        let service = world.calm();
+        service.maintain().await.unwrap();
+        for file in &files {
+            assert_eq!(bytes_of(&service, file).await, "19", "{backend:?}: {file}");
+        }
+        let (findings, _) = fsck(&service, &FsckOptions::default()).await.unwrap();
+        assert_eq!(findings.keys().collect::<Vec<_>>(), [&Kind::MissingObject], "{findings:?}");
+        assert!(objects_named(&world, "orphan").await.is_empty());
+    }
+}

@@ -398,8 +398,17 @@ impl World {
 
     /// A process whose listings break off after `n` objects.
     pub(crate) fn with_listing_cut_after(&self, n: usize) -> FileService {
+        self.with_cut_listing(n, None)
+    }
+
+    /// A process that may not read a directory; its listings come to it after `n` objects.
+    pub(crate) fn without_right_to_read(&self, dir: &str, n: usize) -> FileService {
+        self.with_cut_listing(n, Some(ObjectKey::parse(dir).unwrap()))
+    }
+
+    fn with_cut_listing(&self, after: usize, denied: Option<ObjectKey>) -> FileService {
         let service = self.calm();
-        let store = Arc::new(CutListing { inner: self.objects.clone(), after: n });
+        let store = Arc::new(CutListing { inner: self.objects.clone(), after, denied });
         let parts = Parts {
             metadata: self.metadata.clone(),
             binary: BinaryStore { store, ..service.binary().clone() },
@@ -415,6 +424,19 @@ impl World {
 struct CutListing {
     inner: Arc<StampedObjects>,
     after: usize,
+    denied: Option<ObjectKey>,
+}
+
+impl CutListing {
+    fn error(&self) -> object_store::Error {
+        match &self.denied {
+            Some(_) => object_store::Error::PermissionDenied {
+                path: "the start of the listing".to_owned(),
+                source: "denied".into(),
+            },
+            None => object_store::Error::Generic { store: "cut", source: "broken off".into() },
+        }
+    }
 }
 
 impl fmt::Display for CutListing {
@@ -461,8 +483,7 @@ impl ObjectStore for CutListing {
         &self,
         prefix: Option<&ObjectKey>,
     ) -> futures::stream::BoxStream<'static, object_store::Result<ObjectMeta>> {
-        let error = object_store::Error::Generic { store: "cut", source: "broken off".into() };
-        let error = futures::stream::iter([Err(error)]);
+        let error = futures::stream::iter([Err(self.error())]);
         self.inner.list(prefix).take(self.after).chain(error).boxed()
     }
 
@@ -470,6 +491,9 @@ impl ObjectStore for CutListing {
         &self,
         prefix: Option<&ObjectKey>,
     ) -> object_store::Result<object_store::ListResult> {
+        if prefix.is_some() && prefix == self.denied.as_ref() {
+            return Err(self.error());
+        }
         self.inner.list_with_delimiter(prefix).await
     }
 

@@ -152,6 +152,10 @@ impl MetadataStore for MemoryMetadata {
         Ok(read::intents_on(&self.lock(), &self.prefix, path))
     }
 
+    async fn intents_of(&self, token: Token) -> Result<Vec<Intent>> {
+        Ok(read::intents_of(&self.lock(), token))
+    }
+
     async fn due(&self, state: IntentState, before: Timestamp, limit: u32) -> Result<Vec<Intent>> {
         Ok(read::due(&self.lock(), &self.prefix, state, before, limit))
     }

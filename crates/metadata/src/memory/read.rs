@@ -2,7 +2,7 @@
 
 use ezdfs_core::{
     BaseRow, DirPath, Figures, FilePath, Intent, IntentKind, IntentState, Name, NameHash,
-    NamePrefix, NodeKind, Page, Record, ScanPage, Timestamp, Tombstone, Work,
+    NamePrefix, NodeKind, Page, Record, ScanPage, Timestamp, Token, Tombstone, Work,
 };
 
 use super::state::{PendingRow, State};
@@ -132,6 +132,11 @@ pub(super) fn intents_on(state: &State, prefix: &NamePrefix, path: &FilePath) ->
         })
         .map(|r| r.intent.clone())
         .collect()
+}
+
+pub(super) fn intents_of(state: &State, token: Token) -> Vec<Intent> {
+    let rows = state.pending.values().filter(|r| r.intent.token == token);
+    rows.map(|r| r.intent.clone()).collect()
 }
 
 pub(super) fn due(

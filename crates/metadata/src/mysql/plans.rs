@@ -102,6 +102,7 @@ async fn check(base: BaseTable) {
         ("tombstones", &sql.tombstones, below(10)),
         ("expired", &sql.expired, params![500, true, "var/", "var0", 10]),
         ("intents_on", &sql.intents_on, params![HASH, above.clone()]),
+        ("intents_of", &sql.intents_of, params![HASH]),
         ("due_lease", &sql.due_lease, params!["var", "held", 100, 10]),
         ("due_queue", &sql.due_queue, params!["var", 100, 10]),
         ("foreign_waits", &sql.foreign_waits, vec![]),

@@ -141,6 +141,9 @@ pub(super) fn sql(table: &str, names: Names) -> Sql {
              ORDER BY n.expires_at, b.name_hash LIMIT ?5",
             over = is_over("?1"),
         )),
+        intents_of: s(format!(
+            "SELECT {PENDING} FROM ezdfs_pending p WHERE p.token = ?1 ORDER BY p.id"
+        )),
         intents_on: s(format!(
             "{own} UNION ALL {above} UNION ALL SELECT {PENDING} FROM ezdfs_pending p \
              WHERE p.path_hash = ?1 AND p.hold IS NULL ORDER BY 1"

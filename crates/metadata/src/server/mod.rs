@@ -53,8 +53,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ezdfs_core::{
     Change, DirPath, Error, ErrorKind, FeedReader, FeedStart, Figures, FilePath, Hold, Intent,
+<<<<<<< HEAD
     IntentState, Member, MemberState, MetadataStore, NamePrefix, Page, Progress, Record, Result,
     ScanPage, Timestamp, Token, Tombstone,
+=======
+    IntentState, MetadataStore, NamePrefix, Page, Progress, Record, Result, ScanPage, Stray,
+    Timestamp, Token, Tombstone,
+>>>>>>> c3e6c3f (fsck finds entries and deleted bytes that nothing accounts for, names unreadable directories; gc queues leftovers)
 };
 
 pub use address::{Host, Password, ServerOptions, TimeSource};
@@ -225,12 +230,25 @@ impl<D: Dialect> MetadataStore for ServerMetadata<D> {
         self.server.read_intents_on(path).await
     }
 
+    async fn intents_of(&self, token: Token) -> Result<Vec<Intent>> {
+        self.server.read_intents_of(token).await
+    }
+
     async fn due(&self, state: IntentState, before: Timestamp, limit: u32) -> Result<Vec<Intent>> {
         self.server.read_due(state, before, limit).await
     }
 
     async fn expired(&self, before: Timestamp, limit: u32) -> Result<Vec<(FilePath, Record)>> {
         self.server.read_expired(before, limit).await
+    }
+
+    async fn strays(&self, after: Option<&str>, limit: u32) -> Result<Vec<Stray>> {
+        self.server.read_strays(after, limit).await
+    }
+
+    /// By the walk that stands in for the trigger.
+    async fn remove_strays(&self) -> Result<()> {
+        self.server.scan_all().await.map(drop)
     }
 
     async fn materialise(&self, limit: u32) -> Result<Progress> {

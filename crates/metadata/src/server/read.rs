@@ -1,8 +1,8 @@
 //! Queries. Each is one statement, so each sees one moment.
 
 use ezdfs_core::{
-    DirPath, Figures, FilePath, Intent, IntentState, Page, Record, Result, ScanPage, Timestamp,
-    Tombstone,
+    DirPath, Figures, FilePath, Intent, IntentState, Page, Record, Result, ScanPage, Stray,
+    Timestamp, Token, Tombstone,
 };
 
 use super::Server;
@@ -159,6 +159,20 @@ impl<D: Dialect> Server<D> {
         let mut params = bind::place(&self.options.prefix, path, false);
         params.truncate(2);
         self.intents("look for pending work", &self.sql.intents_on, params).await
+    }
+
+    pub(super) async fn read_intents_of(&self, token: Token) -> Result<Vec<Intent>> {
+        let params = params![token.to_string()];
+        self.intents("look for pending work", &self.sql.intents_of, params).await
+    }
+
+    pub(super) async fn read_strays(&self, after: Option<&str>, limit: u32) -> Result<Vec<Stray>> {
+        let params = params![after.unwrap_or_default(), i64::from(limit.max(1))];
+        let strays = self.decoded("read the entries", &self.sql.orphans, params, |row| {
+            let text = |at| Ok::<_, sqlx::Error>(decode::text(row, at)?.unwrap_or_default());
+            Ok(Stray { hash: text(0)?, basename: text(1)? })
+        });
+        strays.await
     }
 
     pub(super) async fn read_due(

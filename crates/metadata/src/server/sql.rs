@@ -48,6 +48,8 @@ pub(crate) struct Sql {
     pub(crate) expired: Statement,
     /// ?1 own hash, ?2 hashes above. Pending rows.
     pub(crate) intents_on: Statement,
+    /// ?1 token.
+    pub(crate) intents_of: Statement,
     /// ?1 prefix, ?2 state, ?3 time, ?4 limit. Pending rows.
     pub(crate) due_lease: Statement,
     /// ?1 prefix, ?2 time, ?3 limit. Pending rows.

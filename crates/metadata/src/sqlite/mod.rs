@@ -37,8 +37,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ezdfs_core::{
     Change, Clock, DirPath, Error, ErrorKind, FeedReader, FeedStart, Figures, FilePath, Hold,
+<<<<<<< HEAD
     Intent, IntentState, Member, MemberState, MetadataStore, NamePrefix, Page, Progress, Record,
     Result, ScanPage, Timestamp, Token, Tombstone,
+=======
+    Intent, IntentState, MetadataStore, NamePrefix, Page, Progress, Record, Result, ScanPage,
+    Stray, Timestamp, Token, Tombstone,
+>>>>>>> c3e6c3f (fsck finds entries and deleted bytes that nothing accounts for, names unreadable directories; gc queues leftovers)
 };
 use sqlx::sqlite::SqlitePool;
 
@@ -244,6 +249,10 @@ impl MetadataStore for SqliteMetadata {
         self.read_intents_on(path).await
     }
 
+    async fn intents_of(&self, token: Token) -> Result<Vec<Intent>> {
+        self.read_intents_of(token).await
+    }
+
     async fn due(&self, state: IntentState, before: Timestamp, limit: u32) -> Result<Vec<Intent>> {
         self.read_due(state, before, limit).await
     }
@@ -258,6 +267,14 @@ impl MetadataStore for SqliteMetadata {
             return Ok(Progress::default());
         }
         self.progress(Task::Materialise { limit }).await
+    }
+
+    async fn strays(&self, after: Option<&str>, limit: u32) -> Result<Vec<Stray>> {
+        self.read_strays(after, limit).await
+    }
+
+    async fn remove_strays(&self) -> Result<()> {
+        self.count(Task::RemoveStrays).await.map(drop)
     }
 
     async fn trim_feed(&self, before: Timestamp) -> Result<u64> {

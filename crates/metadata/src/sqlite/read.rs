@@ -1,8 +1,13 @@
 //! Queries on the read connections. Each is one statement, so each sees one moment.
 
 use ezdfs_core::{
+<<<<<<< HEAD
     BaseRow, DirPath, Figures, FilePath, Intent, IntentState, MemberState, Name, Page, Record,
     Result, ScanPage, Timestamp, Tombstone,
+=======
+    BaseRow, DirPath, Figures, FilePath, Intent, IntentState, Name, Page, Record, Result, ScanPage,
+    Stray, Timestamp, Token, Tombstone,
+>>>>>>> c3e6c3f (fsck finds entries and deleted bytes that nothing accounts for, names unreadable directories; gc queues leftovers)
 };
 use sqlx::Sqlite;
 use sqlx::query::Query;
@@ -233,6 +238,26 @@ impl SqliteMetadata {
     pub(super) async fn read_intents_on(&self, path: &FilePath) -> Result<Vec<Intent>> {
         let query = bind_path(prepared(&self.sql.intents_on), &self.options.prefix, path, false);
         self.intents("look for pending work", query).await
+    }
+
+    pub(super) async fn read_intents_of(&self, token: Token) -> Result<Vec<Intent>> {
+        let query = prepared(&self.sql.intents_of).bind(token.to_string());
+        self.intents("look for pending work", query).await
+    }
+
+    pub(super) async fn read_strays(&self, after: Option<&str>, limit: u32) -> Result<Vec<Stray>> {
+        let what = "read the entries";
+        let after = after.unwrap_or_default().to_owned();
+        let query = prepared(&self.sql.strays).bind(after).bind(limit.max(1));
+        let mut strays = Vec::new();
+        for row in self.rows(what, query).await? {
+            let text = |at| {
+                let text = self.decoded(what, decode::text(&row, at))?;
+                Ok::<_, ezdfs_core::Error>(text.unwrap_or_default())
+            };
+            strays.push(Stray { hash: text(0)?, basename: text(1)? });
+        }
+        Ok(strays)
     }
 
     pub(super) async fn read_due(

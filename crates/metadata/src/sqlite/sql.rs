@@ -59,11 +59,14 @@ pub(super) struct Sql {
     pub(super) add_intent: Text,
     pub(super) blocker: Text,
     pub(super) intents_on: Text,
+    pub(super) intents_of: Text,
     pub(super) due_lease: Text,
     pub(super) due_queue: Text,
     pub(super) figures_files: Text,
     pub(super) figures_files_all: Text,
     pub(super) backfill: Text,
+    pub(super) strays: Text,
+    pub(super) remove_strays: Text,
 }
 
 /// Node rows that one statement of [`Sql::put_nodes`] writes.
@@ -187,6 +190,9 @@ impl Sql {
             },
             // INDEXED BY: left alone, SQLite prefers the unique index on `hold` and walks every
             // row that holds nothing, which is every queued reap.
+            intents_of: text(format!(
+                "SELECT {PENDING} FROM ezdfs_pending p WHERE p.token = ?1 ORDER BY p.id"
+            )),
             intents_on: {
                 let [own, above, _] =
                     BLOCKERS.map(|b| format!("SELECT {PENDING} FROM ezdfs_pending p WHERE {b}"));
@@ -206,6 +212,15 @@ impl Sql {
             )),
             figures_files: figures(FIRST),
             figures_files_all: figures("?1 = '' AND ?2 IS NULL"),
+            strays: text(format!(
+                "SELECT n.path_hash, n.basename FROM ezdfs_node n LEFT JOIN \"{table}\" b \
+                 ON b.name_hash = n.path_hash WHERE n.path_hash > ?1 AND n.kind = 'file' \
+                 AND b.name_hash IS NULL ORDER BY n.path_hash LIMIT ?2"
+            )),
+            remove_strays: text(format!(
+                "DELETE FROM ezdfs_node WHERE kind = 'file' AND NOT EXISTS \
+                 (SELECT 1 FROM \"{table}\" b WHERE b.name_hash = ezdfs_node.path_hash)"
+            )),
             backfill: text(format!(
                 "SELECT name_hash, name FROM \"{table}\" WHERE name_hash > ?1 \
                  ORDER BY name_hash LIMIT ?2"
@@ -214,7 +229,7 @@ impl Sql {
     }
 
     /// The statements whose cost must not grow with the table, by name.
-    pub(super) fn hot(&self) -> [(&'static str, Text); 13] {
+    pub(super) fn hot(&self) -> [(&'static str, Text); 14] {
         [
             ("record", &self.record),
             ("find", &self.find),
@@ -227,6 +242,7 @@ impl Sql {
             ("expired", &self.expired),
             ("blocker", &self.blocker),
             ("intents_on", &self.intents_on),
+            ("intents_of", &self.intents_of),
             ("due_lease", &self.due_lease),
             ("due_queue", &self.due_queue),
         ]

@@ -224,3 +224,32 @@ async fn another_collation_changes_nothing() {
     assert_eq!(list(&store, "u").await.len(), 2);
     assert_eq!(store.scan(&dir("u"), None, 100).await.unwrap().rows.len(), 6);
 }
+
+#[tokio::test]
+async fn entries_without_a_row_are_found_and_removed() {
+    let tmp = tempfile::tempdir().unwrap();
+    let file = tmp.path().join("ezdfs.db");
+    let store = open(&file, PREFIX, clock()).await;
+    for n in 0..5_u8 {
+        publish(&store, &format!("s/{n}"), version(1, n)).await;
+    }
+    assert!(store.strays(None, 10).await.unwrap().is_empty());
+    // A change that nothing tells of.
+    let writer = SqliteForeignWriter::connect(&file, "ezdfsfile").await;
+    for n in [1, 3] {
+        let delete = format!("DELETE FROM ezdfsfile WHERE name = '{}'", name(&format!("s/{n}")));
+        writer.run(&delete).await;
+    }
+    writer.run("UPDATE ezdfs_change SET origin = 'somebody'").await;
+    materialise(&store).await;
+    let all = store.strays(None, 10).await.unwrap();
+    let mut names: Vec<&str> = all.iter().map(|stray| stray.basename.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["1", "3"]);
+    assert!(all[0].hash < all[1].hash);
+    assert_eq!(store.strays(None, 1).await.unwrap(), all[..1]);
+    assert_eq!(store.strays(Some(&all[0].hash), 10).await.unwrap(), all[1..]);
+    store.remove_strays().await.unwrap();
+    assert!(store.strays(None, 10).await.unwrap().is_empty());
+    assert_eq!(list(&store, "s").await.len(), 3);
+}

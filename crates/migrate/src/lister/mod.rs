@@ -2,7 +2,6 @@
 
 mod table;
 mod tree;
-mod unreadable;
 
 use std::fmt;
 

@@ -1,13 +1,14 @@
 //! `TreeLister`: the objects of a binarydata handler.
 
 use ezdfs_core::BadEntry;
-use ezdfs_core::{DirPath, Error, ErrorKind, KeyPrefix, PathError, Result};
+use ezdfs_core::{DirPath, Error, ErrorKind, PathError, Result};
 use ezdfs_engine::BinaryStore;
+use ezdfs_engine::unreadable::{self, below};
 use futures::stream::{self, BoxStream, StreamExt as _};
 use object_store::ObjectMeta;
 use object_store::path::Path as ObjectKey;
 
-use super::{Entry, Listed, Lister, Order, unreadable};
+use super::{Entry, Listed, Lister, Order};
 use crate::position::Spot;
 
 /// Lists the objects of a store. What ezdfs keeps in `.ezdfs/` is not listed.
@@ -111,15 +112,6 @@ impl Walk {
             },
         }
     }
-}
-
-/// The key without the prefix of the store.
-pub(super) fn below(keys: &KeyPrefix, raw: &[u8]) -> Vec<u8> {
-    let prefix = match keys.dir_key(&DirPath::root(), usize::MAX) {
-        Ok(Some(prefix)) => format!("{prefix}/"),
-        _ => String::new(),
-    };
-    raw.strip_prefix(prefix.as_bytes()).unwrap_or(raw).to_vec()
 }
 
 /// A key at or before the position, to list from: a position can be bytes that are no key, then

@@ -8,8 +8,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ezdfs_core::{
     Change, DirPath, Error, ErrorKind, FeedPoll, FeedReader, FeedStart, Figures, FilePath, Hold,
+<<<<<<< HEAD
     Intent, IntentState, Member, MemberState, MetadataStore, NamePrefix, Page, Progress, Record,
     Result, ScanPage, Timestamp, Token, Tombstone,
+=======
+    Intent, IntentState, MetadataStore, NamePrefix, Page, Progress, Record, Result, ScanPage,
+    Stray, Timestamp, Token, Tombstone,
+>>>>>>> c3e6c3f (fsck finds entries and deleted bytes that nothing accounts for, names unreadable directories; gc queues leftovers)
 };
 
 use super::plan::Plan;
@@ -109,6 +114,10 @@ impl MetadataStore for FaultyMetadata {
         self.read("intents_on", self.inner.intents_on(path)).await
     }
 
+    async fn intents_of(&self, token: Token) -> Result<Vec<Intent>> {
+        self.read("intents_of", self.inner.intents_of(token)).await
+    }
+
     async fn due(&self, state: IntentState, before: Timestamp, limit: u32) -> Result<Vec<Intent>> {
         self.read("due", self.inner.due(state, before, limit)).await
     }
@@ -119,6 +128,14 @@ impl MetadataStore for FaultyMetadata {
 
     async fn materialise(&self, limit: u32) -> Result<Progress> {
         self.write("materialise", || self.inner.materialise(limit)).await
+    }
+
+    async fn strays(&self, after: Option<&str>, limit: u32) -> Result<Vec<Stray>> {
+        self.read("strays", self.inner.strays(after, limit)).await
+    }
+
+    async fn remove_strays(&self) -> Result<()> {
+        self.write("remove_strays", self.inner.remove_strays()).await
     }
 
     async fn trim_feed(&self, before: Timestamp) -> Result<u64> {

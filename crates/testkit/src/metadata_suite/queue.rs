@@ -31,6 +31,12 @@ pub async fn reaps_come_due(s: &Setup) {
     assert_eq!(due(s, IntentState::Queued, secs(10), 10).await, ["r/2"]);
     assert_eq!(due(s, IntentState::Queued, secs(99), 10).await, ["r/2", "r/3", "r/4", "r/1"]);
     assert_eq!(due(s, IntentState::Queued, secs(99), 2).await, ["r/2", "r/3"]);
+    // By its token, with what else has that token.
+    assert_eq!(hold(&*s.store, "other", 2).await, Hold::Held);
+    let of_token = s.store.intents_of(token(2)).await.unwrap();
+    assert_eq!(of_token.iter().map(|i| i.path.as_str()).collect::<Vec<_>>(), ["r/2", "other"]);
+    assert!(matches!(&of_token[0].work, Work::Reap { key, .. } if key == "limbo/2"));
+    assert!(s.store.intents_of(token(77)).await.unwrap().is_empty());
     let first = s.store.due(IntentState::Queued, secs(99), 1).await.unwrap().remove(0);
     s.store.apply(Change::new().op(Op::Forget(first.id))).await.unwrap();
     s.store.apply(Change::new().op(Op::Forget(first.id))).await.unwrap();

@@ -1,10 +1,9 @@
 //! Which directory made a listing fail.
 
-use ezdfs_core::{DirPath, Error, ErrorKind, Result};
-use ezdfs_engine::BinaryStore;
+use ezdfs_core::{DirPath, Error, ErrorKind, KeyPrefix, Result};
 use object_store::path::Path as ObjectKey;
 
-use super::tree::below;
+use crate::binary::BinaryStore;
 
 /// Most directories that are looked at.
 const LIMIT: usize = 10_000;
@@ -12,7 +11,7 @@ const LIMIT: usize = 10_000;
 /// An error of a whole listing names the directory where the listing began. This goes on from
 /// `after`, the last position that was listed, one directory after the other, and gives an error
 /// that names the first one that cannot be read; `None` if there is none, or if it is the root.
-pub(super) async fn find(binary: &BinaryStore, after: &[u8]) -> Option<Error> {
+pub async fn find(binary: &BinaryStore, after: &[u8]) -> Option<Error> {
     let root = binary.dir_key(&DirPath::root()).ok()?;
     let mut ahead = subdirectories(binary, root.as_ref(), after).await?.ok()?;
     for _ in 0..LIMIT {
@@ -36,6 +35,16 @@ pub(super) async fn find(binary: &BinaryStore, after: &[u8]) -> Option<Error> {
         }
     }
     None
+}
+
+/// The key without the prefix of the store.
+#[must_use]
+pub fn below(keys: &KeyPrefix, raw: &[u8]) -> Vec<u8> {
+    let prefix = match keys.dir_key(&DirPath::root(), usize::MAX) {
+        Ok(Some(prefix)) => format!("{prefix}/"),
+        _ => String::new(),
+    };
+    raw.strip_prefix(prefix.as_bytes()).unwrap_or(raw).to_vec()
 }
 
 /// The directories in one directory that do not lie before `after` as a whole, the first one last.
