@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use ezdfs_core::{
     Change, Clock, DirPath, Entropy, Error, ErrorKind, FeedReader, FeedStart, Figures, FilePath,
     Hold, Intent, IntentState, Member, MemberState, MetadataStore, NamePrefix, Page, Progress,
-    Record, Result, ScanPage, Timestamp, Token, Tombstone,
+    Record, Result, ScanPage, Stray, Timestamp, Token, Tombstone,
 };
 
 /// Shortest time for which calls are refused, and how much longer at random: nodes spread.
@@ -210,6 +210,10 @@ impl MetadataStore for Breaker {
         self.guarded(self.inner.intents_on(path)).await
     }
 
+    async fn intents_of(&self, token: Token) -> Result<Vec<Intent>> {
+        self.guarded(self.inner.intents_of(token)).await
+    }
+
     async fn due(&self, state: IntentState, before: Timestamp, limit: u32) -> Result<Vec<Intent>> {
         self.guarded(self.inner.due(state, before, limit)).await
     }
@@ -220,6 +224,14 @@ impl MetadataStore for Breaker {
 
     async fn materialise(&self, limit: u32) -> Result<Progress> {
         self.guarded(self.inner.materialise(limit)).await
+    }
+
+    async fn strays(&self, after: Option<&str>, limit: u32) -> Result<Vec<Stray>> {
+        self.guarded(self.inner.strays(after, limit)).await
+    }
+
+    async fn remove_strays(&self) -> Result<()> {
+        self.guarded(self.inner.remove_strays()).await
     }
 
     async fn trim_feed(&self, before: Timestamp) -> Result<u64> {

@@ -9,15 +9,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ezdfs_core::{
-<<<<<<< HEAD
     Change, DirPath, FeedReader, FeedStart, Figures, FilePath, Hold, Intent, IntentState, Member,
-    MemberState, MetadataStore, NamePrefix, Op, Page, Progress, Record, Result, ScanPage,
+    MemberState, MetadataStore, NamePrefix, Op, Page, Progress, Record, Result, ScanPage, Stray,
     Timestamp, Token, Tombstone,
-=======
-    Change, DirPath, FeedReader, FeedStart, Figures, FilePath, Hold, Intent, IntentState,
-    MetadataStore, NamePrefix, Op, Page, Progress, Record, Result, ScanPage, Stray, Timestamp,
-    Token, Tombstone,
->>>>>>> c3e6c3f (fsck finds entries and deleted bytes that nothing accounts for, names unreadable directories; gc queues leftovers)
 };
 
 use crate::cache::MetadataCache;

@@ -53,13 +53,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ezdfs_core::{
     Change, DirPath, Error, ErrorKind, FeedReader, FeedStart, Figures, FilePath, Hold, Intent,
-<<<<<<< HEAD
     IntentState, Member, MemberState, MetadataStore, NamePrefix, Page, Progress, Record, Result,
-    ScanPage, Timestamp, Token, Tombstone,
-=======
-    IntentState, MetadataStore, NamePrefix, Page, Progress, Record, Result, ScanPage, Stray,
-    Timestamp, Token, Tombstone,
->>>>>>> c3e6c3f (fsck finds entries and deleted bytes that nothing accounts for, names unreadable directories; gc queues leftovers)
+    ScanPage, Stray, Timestamp, Token, Tombstone,
 };
 
 pub use address::{Host, Password, ServerOptions, TimeSource};

@@ -168,8 +168,8 @@ impl<D: Dialect> Server<D> {
 
     pub(super) async fn read_strays(&self, after: Option<&str>, limit: u32) -> Result<Vec<Stray>> {
         let params = params![after.unwrap_or_default(), i64::from(limit.max(1))];
-        let strays = self.decoded("read the entries", &self.sql.orphans, params, |row| {
-            let text = |at| Ok::<_, sqlx::Error>(decode::text(row, at)?.unwrap_or_default());
+        let strays = self.decode("read the entries", &self.sql.orphans, params, |row| {
+            let text = |at| Ok::<_, sqlx::Error>(decode::text(&row, at)?.unwrap_or_default());
             Ok(Stray { hash: text(0)?, basename: text(1)? })
         });
         strays.await

@@ -1,13 +1,8 @@
 //! Queries on the read connections. Each is one statement, so each sees one moment.
 
 use ezdfs_core::{
-<<<<<<< HEAD
     BaseRow, DirPath, Figures, FilePath, Intent, IntentState, MemberState, Name, Page, Record,
-    Result, ScanPage, Timestamp, Tombstone,
-=======
-    BaseRow, DirPath, Figures, FilePath, Intent, IntentState, Name, Page, Record, Result, ScanPage,
-    Stray, Timestamp, Token, Tombstone,
->>>>>>> c3e6c3f (fsck finds entries and deleted bytes that nothing accounts for, names unreadable directories; gc queues leftovers)
+    Result, ScanPage, Stray, Timestamp, Token, Tombstone,
 };
 use sqlx::Sqlite;
 use sqlx::query::Query;

@@ -32,12 +32,9 @@ pub(super) enum Task {
     Materialise { limit: u32 },
     Backfill { limit: u32 },
     Trim { before: Timestamp },
-<<<<<<< HEAD
     Announce { member: Member, lease: Duration, remember: Duration },
     Leave { name: String },
-=======
     RemoveStrays,
->>>>>>> c3e6c3f (fsck finds entries and deleted bytes that nothing accounts for, names unreadable directories; gc queues leftovers)
 }
 
 #[derive(Debug)]
@@ -243,7 +240,6 @@ impl Owned {
                 feed::backfill(transaction, now, *limit).await.map(Answer::Progress)
             }
             Task::Trim { before } => feed::trim(transaction, *before).await.map(Answer::Count),
-<<<<<<< HEAD
             Task::Announce { member, lease, remember } => {
                 let (lease_end, forget) = (now.plus(*lease), now.minus(*remember));
                 let announced = transaction.announce(member, now, lease_end, forget);
@@ -252,11 +248,10 @@ impl Owned {
             Task::Leave { name } => {
                 let query = sqlx::query(decode::LEAVE).bind(name.clone());
                 transaction.run("leave", query).await.map(Answer::Count)
-=======
+            }
             Task::RemoveStrays => {
                 let query = prepared(&self.sql.remove_strays);
                 transaction.run("remove entries without a row", query).await.map(Answer::Count)
->>>>>>> c3e6c3f (fsck finds entries and deleted bytes that nothing accounts for, names unreadable directories; gc queues leftovers)
             }
         }
     }

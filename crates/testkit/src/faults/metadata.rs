@@ -8,13 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ezdfs_core::{
     Change, DirPath, Error, ErrorKind, FeedPoll, FeedReader, FeedStart, Figures, FilePath, Hold,
-<<<<<<< HEAD
     Intent, IntentState, Member, MemberState, MetadataStore, NamePrefix, Page, Progress, Record,
-    Result, ScanPage, Timestamp, Token, Tombstone,
-=======
-    Intent, IntentState, MetadataStore, NamePrefix, Page, Progress, Record, Result, ScanPage,
-    Stray, Timestamp, Token, Tombstone,
->>>>>>> c3e6c3f (fsck finds entries and deleted bytes that nothing accounts for, names unreadable directories; gc queues leftovers)
+    Result, ScanPage, Stray, Timestamp, Token, Tombstone,
 };
 
 use super::plan::Plan;
