@@ -110,7 +110,7 @@ impl MetadataStore for FaultyMetadata {
     }
 
     async fn intents_of(&self, token: Token) -> Result<Vec<Intent>> {
-        self.read("intents_of", self.inner.intents_of(token)).await
+        self.read("intents_of", || self.inner.intents_of(token)).await
     }
 
     async fn due(&self, state: IntentState, before: Timestamp, limit: u32) -> Result<Vec<Intent>> {
@@ -126,11 +126,11 @@ impl MetadataStore for FaultyMetadata {
     }
 
     async fn strays(&self, after: Option<&str>, limit: u32) -> Result<Vec<Stray>> {
-        self.read("strays", self.inner.strays(after, limit)).await
+        self.read("strays", || self.inner.strays(after, limit)).await
     }
 
     async fn remove_strays(&self) -> Result<()> {
-        self.write("remove_strays", self.inner.remove_strays()).await
+        self.write("remove_strays", || self.inner.remove_strays()).await
     }
 
     async fn trim_feed(&self, before: Timestamp) -> Result<u64> {
