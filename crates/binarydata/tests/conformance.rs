@@ -114,3 +114,20 @@ mod rclone {
         Some(((), buckets::open(&bucket, bucket.endpoint()).store, Capabilities::CLOUD))
     }
 }
+
+/// Google Cloud Storage, as a fake of testkit knows its XML API: no emulator works with
+/// object_store's client.
+mod gcs_fake {
+    use super::*;
+    use ezdfs_core::Conditions;
+    use ezdfs_testkit::FakeCloud;
+
+    ezdfs_testkit::object_store_suite!(fixture);
+
+    fn fixture() -> (FakeCloud, Arc<dyn ObjectStore>, Capabilities) {
+        let fake = buckets::fake();
+        let store = buckets::open_gcs_fake(&fake).store;
+        let conditions = Conditions { versions: true, ..Conditions::WHOLE };
+        (fake, store, Capabilities { conditions, ..Capabilities::CLOUD })
+    }
+}

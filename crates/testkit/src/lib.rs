@@ -1,6 +1,7 @@
 //! Conformance suites, fault-injecting stores and test servers of ezdfs.
 
 pub mod careless;
+pub mod fake_cloud;
 pub mod faults;
 pub mod foreign_writer;
 pub mod history;
@@ -17,6 +18,7 @@ pub mod skip;
 pub mod sqlite_writer;
 
 pub use careless::CarelessProxy;
+pub use fake_cloud::{FakeCloud, Trouble};
 pub use foreign_writer::ForeignWriter;
 pub use mariadb_writer::MariadbForeignWriter;
 pub use own_server::OwnServer;

@@ -1,8 +1,12 @@
 //! Handlers on the buckets of the test servers.
 
-use ezdfs_binarydata::{CloudOptions, Opened, S3Options, open_s3};
+#![allow(dead_code, reason = "each test binary uses some of it")]
+
+use std::time::Duration;
+
+use ezdfs_binarydata::{CloudOptions, GcsOptions, Opened, S3Options, open_gcs, open_s3};
 use ezdfs_core::KeyPrefix;
-use ezdfs_testkit::TestBucket;
+use ezdfs_testkit::{FakeCloud, TestBucket};
 
 /// The bucket at that endpoint: its server's own, or that of a proxy before it.
 pub(crate) fn open(bucket: &TestBucket, endpoint: String) -> Opened {
@@ -19,5 +23,37 @@ pub(crate) fn open_with(bucket: &TestBucket, cloud: CloudOptions) -> Opened {
         keys: Some(keys),
         path_style: true,
     };
+    open_s3(options, &cloud).unwrap()
+}
+
+/// A fake cloud, from a function that is not asynchronous.
+pub(crate) fn fake() -> FakeCloud {
+    let runtime = tokio::runtime::Handle::current();
+    tokio::task::block_in_place(|| runtime.block_on(FakeCloud::start()))
+}
+
+/// It as Google Cloud Storage.
+pub(crate) fn open_gcs_fake(fake: &FakeCloud) -> Opened {
+    let options = GcsOptions {
+        bucket: "bucket".to_owned(),
+        prefix: KeyPrefix::default(),
+        service_account: Some(fake.service_account()),
+    };
+    // object_store takes the base URL from the account; this says that it is unencrypted.
+    let cloud = CloudOptions { endpoint: Some(fake.endpoint()), ..CloudOptions::new("gcs") };
+    open_gcs(options, &cloud).unwrap()
+}
+
+/// It as S3, with a short time-out.
+pub(crate) fn open_s3_fake(fake: &FakeCloud, io_timeout: Duration) -> Opened {
+    let options = S3Options {
+        bucket: "bucket".to_owned(),
+        prefix: KeyPrefix::default(),
+        region: None,
+        keys: Some(("id".to_owned(), "secret".to_owned())),
+        path_style: true,
+    };
+    let endpoint = Some(fake.endpoint());
+    let cloud = CloudOptions { endpoint, io_timeout, ..CloudOptions::new("s3") };
     open_s3(options, &cloud).unwrap()
 }

@@ -10,8 +10,8 @@ use ezdfs_engine::{FileService, Options, Precondition, PublishOptions, Touch};
 use ezdfs_testkit::faults::{Loss, Plan};
 
 use crate::world::{
-    Backend, Files, MEMORY, MEMORY_LOCAL, Run, SECOND, SQLITE_CLOUD, SQLITE_LOCAL, World,
-    is_retryable, options, path, put, put_with, read, run,
+    Backend, Files, MEMORY, MEMORY_LOCAL, Run, SECOND, SQLITE_CARELESS_S3, SQLITE_CLOUD,
+    SQLITE_LOCAL, SQLITE_S3, World, is_retryable, options, path, put, put_with, read, run,
 };
 
 /// An operation, and the state it starts from.
@@ -371,6 +371,59 @@ cases! {
             s.rmdir(&path("d/e")).await?;
             put(s, "d/a", "bytes").await?
         }),
+    );
+}
+
+/// The same on a cloud behind its real client, by HTTP: with conditional requests and without.
+macro_rules! cloud_cases {
+    ($($name:ident => $case:expr;)*) => {
+        mod sqlite_metadata_with_s3 { use super::*; $(
+            #[tokio::test]
+            async fn $name() { check(SQLITE_S3, $case).await; }
+        )* }
+        mod sqlite_metadata_with_careless_s3 { use super::*; $(
+            #[tokio::test]
+            async fn $name() { check(SQLITE_CARELESS_S3, $case).await; }
+        )* }
+    };
+}
+
+cloud_cases! {
+    a_crash_while_creating_on_a_cloud => case(
+        run!(|s, _w| put(s, "other", "untouched").await?),
+        run!(|s, _w| put(s, "images/a", "new").await?),
+    );
+    a_crash_while_overwriting_on_a_cloud => case(
+        run!(|s, _w| put(s, "images/a", "old").await?),
+        run!(|s, _w| put(s, "images/a", "brand-new").await?),
+    );
+    a_crash_while_overwriting_a_foreign_file_on_a_cloud => case(
+        run!(|s, w| w.php_create("images/a", "foreign").await),
+        run!(|s, _w| put(s, "images/a", "ezdfs's").await?),
+    );
+    a_crash_while_creating_what_is_not_reaped_yet_on_a_cloud => case(
+        run!(|s, _w| {
+            put(s, "images/a", "old").await?;
+            s.delete(&path("images/a"), &Precondition::None).await?
+        }),
+        run!(|s, _w| put(s, "images/a", "new").await?),
+    );
+    a_crash_while_renaming_over_another_on_a_cloud => case(
+        run!(|s, _w| { put(s, "images/a", "bytes").await?; put(s, "images/b", "replaced").await? }),
+        run!(|s, _w| s.rename(&path("images/a"), &path("images/b"), true).await?),
+    );
+    a_crash_while_copying_on_a_cloud => case(
+        run!(|s, _w| put(s, "images/a", "bytes").await?),
+        run!(|s, _w| s.copy(&path("images/a"), &path("images/b"), false).await?),
+    );
+    a_crash_while_reaping_on_a_cloud => case(
+        run!(|s, w| {
+            put(s, "images/a", "bytes").await?;
+            put(s, "images/b", "stays").await?;
+            s.delete(&path("images/a"), &Precondition::None).await?;
+            w.clock.advance(61 * SECOND)
+        }),
+        run!(|s, _w| fully_maintained(s).await?),
     );
 }
 

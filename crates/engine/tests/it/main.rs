@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod cached;
+mod clouds;
 mod costs;
 mod faults;
 mod foreign;

@@ -7,16 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ezdfs_binarydata::{LocalOptions, LocalStore};
+use ezdfs_binarydata::{CloudOptions, LocalOptions, LocalStore, S3Options};
 use ezdfs_cache::{self as file_cache, FileCache};
 use ezdfs_core::{
-    Capabilities, Clock, DirPath, Error, ErrorKind, FilePath, IntentState, KeyPrefix,
+    Capabilities, Clock, Conditions, DirPath, Error, ErrorKind, FilePath, IntentState, KeyPrefix,
     MetadataStore, NamePrefix, SeededEntropy, Sha256, Timestamp,
 };
 use ezdfs_engine::{BinaryStore, FileService, Options, Parts, PublishOptions, Published};
 use ezdfs_metadata::{MemoryMetadata, SqliteMetadata, SqliteOptions};
 use ezdfs_testkit::faults::{FaultyMetadata, FaultyObjects, Plan, StampedObjects, TickingClock};
-use ezdfs_testkit::{ForeignWriter, SqliteForeignWriter};
+use ezdfs_testkit::{FakeCloud, ForeignWriter, SqliteForeignWriter};
 use futures::future::BoxFuture;
 use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::memory::InMemory;
@@ -36,14 +36,29 @@ pub(crate) struct Backend {
     pub(crate) local: bool,
     /// Nodes read through one file cache on disk.
     pub(crate) cached: bool,
+    /// A fake cloud behind the real client.
+    pub(crate) cloud: Option<Cloud>,
 }
 
-pub(crate) const MEMORY: Backend = Backend { sqlite: false, local: false, cached: false };
+/// What a fake cloud does with conditional requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cloud {
+    Honours,
+    Ignores,
+}
+
+pub(crate) const MEMORY: Backend =
+    Backend { sqlite: false, local: false, cached: false, cloud: None };
 pub(crate) const MEMORY_LOCAL: Backend = Backend { local: true, ..MEMORY };
 pub(crate) const SQLITE_CLOUD: Backend = Backend { sqlite: true, ..MEMORY };
 pub(crate) const SQLITE_LOCAL: Backend = Backend { local: true, ..SQLITE_CLOUD };
 pub(crate) const MEMORY_CACHED: Backend = Backend { cached: true, ..MEMORY };
 pub(crate) const SQLITE_CACHED: Backend = Backend { cached: true, ..SQLITE_CLOUD };
+/// S3, with conditions that are honoured.
+pub(crate) const SQLITE_S3: Backend = Backend { cloud: Some(Cloud::Honours), ..SQLITE_CLOUD };
+/// S3, with conditions that are accepted and ignored.
+pub(crate) const SQLITE_CARELESS_S3: Backend =
+    Backend { cloud: Some(Cloud::Ignores), ..SQLITE_CLOUD };
 
 /// Visible files: path to bytes and expiry.
 pub(crate) type Files = BTreeMap<String, (Bytes, Option<Timestamp>)>;
@@ -72,6 +87,7 @@ pub(crate) struct World {
     pub(crate) foreign: Arc<dyn ForeignWriter>,
     pub(crate) options: Options,
     pub(crate) backend: Backend,
+    _fake: Option<FakeCloud>,
     dir: tempfile::TempDir,
 }
 
@@ -104,22 +120,41 @@ impl World {
                 let foreign = store.foreign();
                 (Arc::new(store), Arc::new(foreign))
             };
+        let fake = match backend.cloud {
+            Some(cloud) => {
+                let fake = FakeCloud::start().await;
+                if cloud == Cloud::Ignores {
+                    fake.ignore_conditions();
+                }
+                Some(fake)
+            }
+            None => None,
+        };
         let store: Arc<dyn ObjectStore> = if backend.local {
             let root = dir.path().join("files");
             std::fs::create_dir(&root).unwrap();
             let with = LocalOptions { fsync: false, ..LocalOptions::default() };
             Arc::new(LocalStore::open(&root, with).unwrap())
+        } else if let Some(fake) = &fake {
+            open_s3(fake)
         } else {
             Arc::new(InMemory::new())
         };
         let objects = Arc::new(StampedObjects::new(store, shared));
-        Self { clock, metadata, objects, foreign, options, backend, dir }
+        Self { clock, metadata, objects, foreign, options, backend, _fake: fake, dir }
     }
 
     /// A process whose calls follow a plan.
     pub(crate) fn node(&self, plan: &Plan) -> FileService {
-        let capabilities =
-            if self.backend.local { Capabilities::LOCAL } else { Capabilities::MEMORY };
+        let capabilities = match (self.backend.local, self.backend.cloud) {
+            (true, _) => Capabilities::LOCAL,
+            (false, None) => Capabilities::MEMORY,
+            (false, Some(Cloud::Ignores)) => Capabilities::CLOUD,
+            (false, Some(Cloud::Honours)) => {
+                let conditions = Conditions { versions: false, ..Conditions::ALL };
+                Capabilities { conditions, ..Capabilities::CLOUD }
+            }
+        };
         let service = FileService::new(
             Parts {
                 metadata: Arc::new(FaultyMetadata::new(self.metadata.clone(), plan.clone())),
@@ -264,6 +299,19 @@ impl World {
             assert!(record.base.is_some(), "{context}: `{key}` is an orphan");
         }
     }
+}
+
+/// The bucket of a fake cloud.
+fn open_s3(fake: &FakeCloud) -> Arc<dyn ObjectStore> {
+    let options = S3Options {
+        bucket: "bucket".to_owned(),
+        prefix: KeyPrefix::default(),
+        region: None,
+        keys: Some(("id".to_owned(), "secret".to_owned())),
+        path_style: true,
+    };
+    let cloud = CloudOptions { endpoint: Some(fake.endpoint()), ..CloudOptions::new("test") };
+    ezdfs_binarydata::open_s3(options, &cloud).unwrap().store
 }
 
 /// A directory in memory where there is one: thousands of databases are made and synchronised.

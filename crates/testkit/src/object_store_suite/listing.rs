@@ -86,11 +86,15 @@ pub async fn a_delimiter_shows_one_level(store: &dyn ObjectStore, _: &Capabiliti
     assert!(none.objects.is_empty() && none.common_prefixes.is_empty());
 }
 
-/// Size, date and etag of a listing are those of head.
+/// Size, date and etag of a listing are those of head; clouds do not list versions.
 pub async fn listing_and_head_agree(store: &dyn ObjectStore, _: &Capabilities) {
     plant(store).await;
     let found: Vec<ObjectMeta> = store.list(None).try_collect().await.unwrap();
     for meta in found {
-        assert_eq!(store.head(&meta.location).await.unwrap(), meta);
+        let mut head = store.head(&meta.location).await.unwrap();
+        if meta.version.is_none() {
+            head.version = None;
+        }
+        assert_eq!(head, meta);
     }
 }

@@ -1,0 +1,32 @@
+//! Publishing on clouds with conditional requests and without.
+
+use ezdfs_testkit::faults::{Plan, When};
+use object_store::ObjectStoreExt as _;
+use object_store::path::Path as ObjectKey;
+
+use crate::world::{SQLITE_CARELESS_S3, SQLITE_S3, World, options, path, put, read};
+
+/// Another program's object arrives between check and PUT. Where the store honours conditions it is
+/// noticed before it is replaced; elsewhere the publish looks once more afterwards.
+#[tokio::test]
+async fn an_object_that_comes_between_check_and_put_is_noticed() {
+    for (backend, completes, after) in [(SQLITE_S3, 2, false), (SQLITE_CARELESS_S3, 1, true)] {
+        let world = World::new(backend, options()).await;
+        put(&world.calm(), "images/a", "old").await.unwrap();
+        let objects = world.objects.clone();
+        let foreign = async move {
+            let key = ObjectKey::parse("images/a").unwrap();
+            objects.put(&key, "foreign".into()).await.unwrap();
+        };
+        // put_multipart, put_part, hold, record, complete.
+        let plan = Plan::interrupt_at(5, When::Before, foreign);
+        put(&world.node(&plan), "images/a", "new").await.unwrap();
+        assert!(plan.fired());
+        let calls = plan.calls();
+        assert_eq!(calls[4], "complete", "{calls:?}");
+        let seen = calls.iter().filter(|call| **call == "complete").count();
+        assert_eq!(seen, completes, "{backend:?}: {calls:?}");
+        assert_eq!(calls.last() == Some(&"head"), after, "{backend:?}: {calls:?}");
+        assert_eq!(read(&world.calm(), &path("images/a")).await.unwrap(), "new");
+    }
+}
