@@ -121,6 +121,7 @@ pub struct Cloud {
 
 /// Whether a condition can be sent when an upload in parts is completed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(dead_code, reason = "a build may have only some of the three")]
 pub(crate) enum Completes {
     /// S3 does not sign the header, so that it can be added.
     OnCondition,
