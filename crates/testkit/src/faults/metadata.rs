@@ -110,7 +110,7 @@ impl MetadataStore for FaultyMetadata {
     }
 
     async fn intents_of(&self, token: Token) -> Result<Vec<Intent>> {
-        self.read("intents_of", || self.inner.intents_of(token)).await
+        self.read("intents_of", self.inner.intents_of(token)).await
     }
 
     async fn due(&self, state: IntentState, before: Timestamp, limit: u32) -> Result<Vec<Intent>> {
@@ -126,7 +126,7 @@ impl MetadataStore for FaultyMetadata {
     }
 
     async fn strays(&self, after: Option<&str>, limit: u32) -> Result<Vec<Stray>> {
-        self.read("strays", || self.inner.strays(after, limit)).await
+        self.read("strays", self.inner.strays(after, limit)).await
     }
 
     async fn remove_strays(&self) -> Result<()> {
