@@ -139,7 +139,7 @@ impl MetadataStore for FaultyMetadata {
 
     async fn feed(&self, start: FeedStart) -> Result<Box<dyn FeedReader>> {
         let inner = self.read("feed", self.inner.feed(start)).await?;
-        Ok(Box::new(FaultyReader { inner, plan: self.plan.clone() }))
+        Ok(Box::new(FaultyReader { inner, plan: self.plan.clone(), unheard: None }))
     }
 
     async fn beat(&self, unless_younger: Duration) -> Result<()> {
@@ -168,11 +168,25 @@ impl MetadataStore for FaultyMetadata {
 struct FaultyReader {
     inner: Box<dyn FeedReader>,
     plan: Plan,
+    /// What a poll read whose answer was lost. The readers of databases go on behind what they have
+    /// told, so they read it again.
+    unheard: Option<FeedPoll>,
 }
 
 #[async_trait]
 impl FeedReader for FaultyReader {
     async fn poll(&mut self, limit: u32) -> Result<FeedPoll> {
-        self.plan.call("poll", false, dead, self.inner.poll(limit)).await
+        let Self { inner, plan, unheard } = self;
+        let read = async {
+            if unheard.is_none() {
+                *unheard = Some(inner.poll(limit).await?);
+            }
+            Ok(())
+        };
+        plan.call("poll", false, dead, read).await?;
+        match unheard.take() {
+            Some(poll) => Ok(poll),
+            None => inner.poll(limit).await,
+        }
     }
 }
