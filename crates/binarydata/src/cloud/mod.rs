@@ -1,5 +1,5 @@
 //! What the three clouds share: how a request is sent, retried and given up, and an
-//! [`ObjectStore`](object_store::ObjectStore) that makes one behaviour of theirs.
+//! [`ObjectStore`] that makes one behaviour of theirs.
 //!
 //! | file | subject |
 //! |---|---|
