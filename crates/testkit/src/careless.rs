@@ -43,6 +43,12 @@ impl CarelessProxy {
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
+
+    /// Where it listens, on 127.0.0.1.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
 }
 
 async fn forward(mut client: TcpStream, target: String) {

@@ -21,7 +21,7 @@ pub use careless::CarelessProxy;
 pub use fake_cloud::{FakeCloud, Trouble};
 pub use foreign_writer::ForeignWriter;
 pub use mariadb_writer::MariadbForeignWriter;
-pub use own_server::OwnServer;
+pub use own_server::{OwnServer, OwnStore};
 pub use php::{IbexaNode, PdoNode, PhpNode};
 pub use postgres_writer::PostgresForeignWriter;
 pub use servers::{TestBucket, TestDatabase};

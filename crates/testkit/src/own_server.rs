@@ -1,4 +1,5 @@
-//! `OwnServer`: a database server of one test, which can be killed and started again.
+//! Servers of one test: `OwnServer`, a database that can be killed and started again, and
+//! `OwnStore`, an object store.
 
 // A server that fails ends the test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::missing_panics_doc)]
@@ -13,7 +14,7 @@ use std::time::Duration;
 use ezdfs_core::{Clock as _, SystemClock};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::servers::{ServerKind, TestDatabase};
+use crate::servers::{ServerKind, TestBucket, TestDatabase};
 
 /// Longer than a server needs to end, or to recover.
 const WAIT: Duration = Duration::from_secs(60);
@@ -35,14 +36,7 @@ impl OwnServer {
     /// # Errors
     /// Why none can be started here.
     pub fn start(kind: ServerKind, dir: &Path) -> Result<Self, String> {
-        let started =
-            script().arg("start").arg(dir).arg(name(kind)).output().map_err(|e| e.to_string())?;
-        if !started.status.success() {
-            return Err(String::from_utf8_lossy(&started.stderr).into_owned());
-        }
-        let lines = String::from_utf8(started.stdout).unwrap();
-        let line = lines.lines().find(|line| line.contains("_URL='")).unwrap();
-        let url = line.split('\'').nth(1).unwrap().to_owned();
+        let url = start(dir, name(kind))?;
         Ok(Self { kind, dir: dir.to_owned(), url, child: None })
     }
 
@@ -116,12 +110,58 @@ impl OwnServer {
 
 impl Drop for OwnServer {
     fn drop(&mut self) {
-        let stopped = script().arg("stop").arg(&self.dir).status();
-        assert!(stopped.is_ok_and(|status| status.success()) || std::thread::panicking());
+        stop(&self.dir);
         if let Some(child) = &mut self.child {
             drop(child.wait());
         }
     }
+}
+
+/// An S3 server (moto, which honours conditions) that `scripts/test-servers` starts; stopped when
+/// dropped. Its objects are in its memory. Nothing here needs an async runtime.
+#[derive(Debug)]
+pub struct OwnStore {
+    dir: PathBuf,
+    url: String,
+}
+
+impl OwnStore {
+    /// Starts one below `dir`, where no other server may be.
+    ///
+    /// # Errors
+    /// Why none can be started here.
+    pub fn start(dir: &Path) -> Result<Self, String> {
+        Ok(Self { url: start(dir, "s3")?, dir: dir.to_owned() })
+    }
+
+    /// A new bucket on it.
+    #[must_use]
+    pub fn bucket(&self) -> TestBucket {
+        TestBucket::at(&self.url)
+    }
+}
+
+impl Drop for OwnStore {
+    fn drop(&mut self) {
+        stop(&self.dir);
+    }
+}
+
+/// Starts a server of that name below a directory; its URL.
+fn start(dir: &Path, name: &str) -> Result<String, String> {
+    let started = script().arg("start").arg(dir).arg(name).output().map_err(|e| e.to_string())?;
+    if !started.status.success() {
+        return Err(String::from_utf8_lossy(&started.stderr).into_owned());
+    }
+    let lines = String::from_utf8(started.stdout).unwrap();
+    let line = lines.lines().find(|line| line.contains("_URL='")).unwrap();
+    Ok(line.split('\'').nth(1).unwrap().to_owned())
+}
+
+/// Stops all servers below a directory.
+fn stop(dir: &Path) {
+    let stopped = script().arg("stop").arg(dir).status();
+    assert!(stopped.is_ok_and(|status| status.success()) || std::thread::panicking());
 }
 
 fn name(kind: ServerKind) -> &'static str {

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `options` | the command line |
 //! | `site` | the store: database, proxies, configuration |
+//! | `objects` | where the bytes are: a directory, or a bucket |
 //! | `node` | an `ezdfs serve` that is killed, stopped and started again |
 //! | `process` | a command that is killed or stopped |
 //! | `paths` | which paths there are, and what is promised of each |
@@ -22,6 +23,7 @@ mod board;
 mod http;
 mod nemesis;
 mod node;
+mod objects;
 mod options;
 mod paths;
 mod php;
@@ -57,11 +59,13 @@ fn main() -> ExitCode {
     }));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let dir = tempfile::Builder::new().prefix("ezdfs-torture.").tempdir().unwrap();
-    let site = match Site::start(&options, dir.path()) {
-        Ok(mut site) => {
-            runtime.block_on(site.configure());
-            Arc::new(site)
-        }
+    let starting = async {
+        let mut site = Site::start(&options, dir.path()).await?;
+        site.configure().await;
+        Ok::<_, String>(Arc::new(site))
+    };
+    let site = match runtime.block_on(starting) {
+        Ok(site) => site,
         Err(why) => {
             eprintln!("torture: {why}");
             return ExitCode::from(2);

@@ -1,4 +1,4 @@
-//! PHP nodes: rows by PHP's statements, bytes written in place.
+//! PHP nodes: rows by PHP's statements, bytes written in place or put into a bucket.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +14,9 @@ use crate::plan::{self, PhpStep, PhpWhat};
 use crate::readers::ALLOWANCE;
 use crate::site::Site;
 use crate::writers::media_type;
+
+/// The actor of [`read`].
+pub(crate) const READER: &str = "php-reader";
 
 pub(crate) async fn write(number: usize, seed: u64, site: Arc<Site>, board: Arc<Board>) {
     let actor = format!("php{number}");
@@ -94,12 +97,12 @@ async fn one(
 /// Reads what ezdfs writes as a PHP node does: the row, then the bytes. What PHP nodes do to each
 /// other's readers is not our business.
 pub(crate) async fn read(seed: u64, site: Arc<Site>, board: Arc<Board>) {
-    let mut rng = plan::of(seed, "php-reader");
+    let mut rng = plan::of(seed, READER);
     let paths: Vec<String> =
         hot().into_iter().filter(|path| Class::of(path) == Class::Own).collect();
     while !board.is_stopping() {
         let path = paths[rng.random_range(0..paths.len())].clone();
-        let begun = board.begin("php-reader", &path, Op::Read, ALLOWANCE);
+        let begun = board.begin(READER, &path, Op::Read, ALLOWANCE);
         let (reader, id) = (site.clone(), path.clone());
         let reading = tokio::spawn(async move {
             let php = reader.php().await;
@@ -110,7 +113,7 @@ pub(crate) async fn read(seed: u64, site: Arc<Site>, board: Arc<Board>) {
             }
         });
         match reading.await {
-            Ok(Some(Some(bytes))) => match board.identify("php-reader", &path, &bytes) {
+            Ok(Some(Some(bytes))) => match board.identify(READER, &path, &bytes) {
                 Some(content) => begun.ended(Outcome::Seen(Some(content)), ""),
                 None => begun.ended(Outcome::Failed, "torn"),
             },

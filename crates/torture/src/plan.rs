@@ -140,16 +140,26 @@ pub(crate) enum Breakage {
     KillNode(usize),
     /// SIGSTOP of a node.
     StopNode(usize),
-    /// Connections to the database end. The last proxy is that of commands.
-    Cut(usize),
-    /// They stay open, and nothing comes through.
-    Silence(usize),
-    /// New ones are refused, and old ones end.
-    Refuse(usize),
-    Delay(usize, Duration),
-    Throttle(usize, u64),
+    /// Something happens to the lines of one node, of the commands (the last), or of all (beyond).
+    Line(usize, LineFault),
+    /// The same on the lines to the object store.
+    StoreLine(usize, LineFault),
     /// SIGKILL of the database server, which is started again.
     KillDatabase,
+}
+
+/// What happens to connections.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum LineFault {
+    /// They end.
+    Cut,
+    /// They stay open, and nothing comes through.
+    Silence,
+    /// New ones are refused, and old ones end.
+    Refuse,
+    Delay(Duration),
+    /// Bytes a second.
+    Throttle(u64),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -160,22 +170,31 @@ pub(crate) struct Trouble {
 }
 
 impl Trouble {
-    pub(crate) fn draw(rng: &mut StdRng, nodes: usize) -> Self {
+    /// `has_store`: an object store with lines of its own.
+    pub(crate) fn draw(rng: &mut StdRng, nodes: usize, has_store: bool) -> Self {
         let before = Duration::from_millis(rng.random_range(1_500..7_000));
         let lasting = Duration::from_millis(rng.random_range(300..4_000));
         let node = rng.random_range(0..nodes);
-        let proxy = rng.random_range(0..=nodes);
+        // Nodes, commands, and all of them.
+        let line = rng.random_range(0..=nodes + 1);
         let delay = Duration::from_millis(rng.random_range(10..300));
         let rate = rng.random_range(2_000..50_000);
         let long = Duration::from_millis(rng.random_range(2_000..20_000));
+        let at_store = rng.random_range(0..2) == 0 && has_store;
+        let of_line = |fault| match at_store {
+            true => Breakage::StoreLine(line, fault),
+            false => Breakage::Line(line, fault),
+        };
         let (breakage, lasting) = match rng.random_range(0..100) {
             0..18 => (Breakage::KillNode(node), lasting),
             18..30 => (Breakage::StopNode(node), long),
-            30..45 => (Breakage::Cut(proxy), Duration::ZERO),
-            45..58 => (Breakage::Silence(proxy), lasting),
-            58..70 => (Breakage::Refuse(proxy), lasting),
-            70..82 => (Breakage::Delay(proxy, delay), lasting),
-            82..90 => (Breakage::Throttle(proxy, rate), lasting),
+            30..45 => (of_line(LineFault::Cut), Duration::ZERO),
+            45..58 => (of_line(LineFault::Silence), lasting),
+            58..70 => (of_line(LineFault::Refuse), lasting),
+            70..82 => (of_line(LineFault::Delay(delay)), lasting),
+            // Whole files go over the lines of a store.
+            82..90 if at_store => (of_line(LineFault::Throttle(rate * 20)), lasting),
+            82..90 => (of_line(LineFault::Throttle(rate)), lasting),
             _ => (Breakage::KillDatabase, lasting),
         };
         Self { before, breakage, lasting }

@@ -112,7 +112,11 @@ pub(crate) fn command(site: &Site, config: usize, elsewhere: bool) -> Command {
     } else {
         Command::new(&site.ezdfs)
     };
-    command.arg("--config").arg(site.config(config)).arg("--data-dir").arg(site.data());
+    command
+        .arg("--config")
+        .arg(site.config(config))
+        .arg("--data-dir")
+        .arg(site.data(config, elsewhere));
     command.current_dir(&site.dir);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("EZDFS") {

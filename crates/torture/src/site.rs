@@ -15,7 +15,8 @@ use ezdfs_testkit::{
 use tokio::sync::RwLock;
 
 use crate::node::Node;
-use crate::options::{Options, Store};
+use crate::objects::Objects;
+use crate::options::Options;
 use crate::paths::Class;
 
 /// Nodes that serve.
@@ -29,6 +30,8 @@ pub(crate) const COMMANDS: usize = NODES;
 /// What stands before each path in the table and in URLs.
 pub(crate) const PREFIX: &str = "var/site/storage";
 const TABLE: &str = "ezdfsfile";
+/// Data directories, or the beginning of their names.
+const DATA: &str = "ezdfs-data";
 /// `store.max_staleness`
 pub(crate) const MAX_STALENESS: Duration = Duration::from_secs(1);
 /// `store.delete_grace`: short, so that the reaper has work.
@@ -39,7 +42,9 @@ pub(crate) struct Site {
     pub(crate) dir: PathBuf,
     pub(crate) ezdfs: PathBuf,
     pub(crate) nodes: Vec<Node>,
+    /// The line between each node (and the commands) and the database.
     pub(crate) proxies: Vec<Proxy>,
+    pub(crate) objects: Objects,
     /// PHP on one side, commands on the other: of paths that take turns.
     pub(crate) turns: Vec<RwLock<()>>,
     /// PHP nodes write a path one after the other.
@@ -51,19 +56,19 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    pub(crate) fn start(options: &Options, dir: &Path) -> Result<Self, String> {
+    pub(crate) async fn start(options: &Options, dir: &Path) -> Result<Self, String> {
         let ezdfs =
             options.ezdfs.canonicalize().map_err(|e| format!("{:?}: {e}", options.ezdfs))?;
-        let kind = match options.store {
-            Store::Mariadb => Some(ServerKind::Mariadb),
-            Store::Postgres => Some(ServerKind::Postgres),
-            Store::Sqlite => None,
-        };
         // The user of the server must get through.
         std::fs::set_permissions(dir, std::os::unix::fs::PermissionsExt::from_mode(0o755))
             .map_err(|e| e.to_string())?;
-        let server = kind.map(|kind| OwnServer::start(kind, &dir.join("servers"))).transpose()?;
-        let database = server.as_ref().map(OwnServer::database);
+        let (kind, at) = (options.store.database(), dir.join("servers"));
+        let starting = tokio::task::spawn_blocking(move || {
+            let server = kind.map(|kind| OwnServer::start(kind, &at)).transpose()?;
+            Ok::<_, String>((server.as_ref().map(OwnServer::database), server))
+        });
+        let (database, server) = starting.await.map_err(|e| e.to_string())??;
+        let objects = Objects::start(options.store.bytes(), dir, &dir.join(DATA)).await?;
         let can_be_elsewhere = crate::process::unshare()
             .arg("true")
             .stderr(Stdio::null())
@@ -79,6 +84,7 @@ impl Site {
             ezdfs,
             nodes,
             proxies: Vec::new(),
+            objects,
             turns: (0..Class::Turns.count()).map(|_| RwLock::default()).collect(),
             php_paths: (0..Class::Php.count()).map(|_| tokio::sync::Mutex::default()).collect(),
             can_be_elsewhere,
@@ -127,19 +133,21 @@ impl Site {
                 self.dir.join("password").display(),
             );
         }
-        toml
+        toml + &self.objects.settings(n)
     }
 
     pub(crate) fn config(&self, n: usize) -> PathBuf {
         self.dir.join(format!("config-{n}.toml"))
     }
 
-    pub(crate) fn data(&self) -> PathBuf {
-        self.dir.join("ezdfs-data")
-    }
-
-    pub(crate) fn files(&self) -> PathBuf {
-        self.data().join("files")
+    /// The data directory of node or commands `n`. What is on this machine's disk is shared where
+    /// it is the store itself; else each has its own, as on machines of their own.
+    pub(crate) fn data(&self, n: usize, elsewhere: bool) -> PathBuf {
+        match (self.objects.is_bucket(), elsewhere) {
+            (false, _) => self.dir.join(DATA),
+            (true, false) => self.dir.join(format!("{DATA}-{n}")),
+            (true, true) => self.dir.join(format!("{DATA}-{n}-elsewhere")),
+        }
     }
 
     pub(crate) fn has_server(&self) -> bool {
@@ -159,7 +167,7 @@ impl Site {
     pub(crate) async fn php(&self) -> PhpNode {
         let rows: Arc<dyn ForeignWriter> = match &self.database {
             None => {
-                let file = self.data().join("ezdfs.db");
+                let file = self.data(COMMANDS, false).join("ezdfs.db");
                 Arc::new(SqliteForeignWriter::connect(&file, TABLE).await)
             }
             Some(database) => match database.kind() {
@@ -171,7 +179,7 @@ impl Site {
                 }
             },
         };
-        PhpNode::new(rows, self.files(), PREFIX)
+        self.objects.php(rows)
     }
 
     /// Kills the database server, and starts it again after that time.

@@ -1,5 +1,5 @@
 //! What a real Ibexa node does for its IO service, on rows and on bytes: files by SPI id, bytes
-//! written in place, no other table.
+//! written in place (or in a bucket), no other table.
 //!
 //! [`PhpNode`] does it in Rust over any [`ForeignWriter`](crate::ForeignWriter). [`PdoNode`] lets
 //! PHP do it, with PHP's own drivers, sessions and file functions. Both are [`IbexaNode`]s, so one
@@ -8,11 +8,13 @@
 // A node that fails in a way that PHP would not ends the test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod binaries;
 mod node;
 mod pdo;
 mod rules;
 
-pub use node::{InPlaceWrite, PhpNode};
+pub use binaries::InPlaceWrite;
+pub use node::PhpNode;
 pub use pdo::PdoNode;
 pub use rules::{BinaryPathError, binary_path, name_of, scope_of_id};
 

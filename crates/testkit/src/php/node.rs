@@ -1,26 +1,23 @@
 //! `PhpNode`: an Ibexa node in Rust.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use ezdfs_core::{BaseRow, Clock, SystemClock};
 use ezdfs_metadata::memory::ForeignRow;
+use object_store::ObjectStore;
 
+use super::binaries::{Binaries, InPlaceWrite, off_the_runtime};
 use super::{IbexaNode, LoadedBinary, NewBinary, NodeError, binary_path, name_of, scope_of_id};
 use crate::foreign_writer::ForeignWriter;
 
-/// What PHP copies at a time.
-const CHUNK: usize = 8192;
-
-/// Rows by a [`ForeignWriter`], bytes in a local directory (an NFS mount in real life).
+/// Rows by a [`ForeignWriter`], bytes in a local directory (an NFS mount in real life) or a bucket.
 #[derive(Debug, Clone)]
 pub struct PhpNode {
     rows: Arc<dyn ForeignWriter>,
-    root: PathBuf,
+    binaries: Binaries,
     prefix: String,
     clock: Arc<dyn Clock>,
 }
@@ -30,8 +27,21 @@ impl PhpNode {
     /// stands before them in the table (`var/site/storage`).
     #[must_use]
     pub fn new(rows: Arc<dyn ForeignWriter>, root: impl Into<PathBuf>, prefix: &str) -> Self {
-        let (root, prefix) = (root.into(), prefix.to_owned());
-        Self { rows, root, prefix, clock: Arc::new(SystemClock) }
+        Self::with_binaries(rows, Binaries::Local(root.into()), prefix)
+    }
+
+    /// With its bytes in a bucket, where an SPI id is the key: Flysystem's adapter of S3.
+    #[must_use]
+    pub fn on_bucket(
+        rows: Arc<dyn ForeignWriter>,
+        bucket: Arc<dyn ObjectStore>,
+        prefix: &str,
+    ) -> Self {
+        Self::with_binaries(rows, Binaries::Bucket(bucket), prefix)
+    }
+
+    fn with_binaries(rows: Arc<dyn ForeignWriter>, binaries: Binaries, prefix: &str) -> Self {
+        Self { rows, binaries, prefix: prefix.to_owned(), clock: Arc::new(SystemClock) }
     }
 
     /// With another clock for new files.
@@ -55,9 +65,13 @@ impl PhpNode {
     /// The file of an id's bytes.
     ///
     /// # Errors
-    /// When the id has none.
+    /// When the id has none, and in a bucket.
     pub fn file(&self, id: &str) -> Result<PathBuf, NodeError> {
-        Ok(self.root.join(binary_path(id)?))
+        let path = binary_path(id)?;
+        match &self.binaries {
+            Binaries::Local(root) => Ok(root.join(path)),
+            Binaries::Bucket(_) => Err(io::Error::from(io::ErrorKind::Unsupported).into()),
+        }
     }
 
     /// The first half of a create, stopped after the truncation: the file is empty and locked.
@@ -70,21 +84,12 @@ impl PhpNode {
         Ok(off_the_runtime(move || InPlaceWrite::open(&path)).await?)
     }
 
-    /// The first half of a create: only the bytes, in place.
+    /// The first half of a create: only the bytes.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// When they cannot be written.
     pub async fn write_bytes(&self, id: &str, bytes: &[u8]) -> Result<(), NodeError> {
-        let (path, bytes) = (self.file(id)?, bytes.to_vec());
-        off_the_runtime(move || {
-            let mut write = InPlaceWrite::open(&path)?;
-            for chunk in bytes.chunks(CHUNK) {
-                write.append(chunk)?;
-            }
-            write.finish()
-        })
-        .await?;
-        Ok(())
+        Ok(self.binaries.put(&binary_path(id)?, bytes.to_vec(), None).await?)
     }
 
     /// The second half of a create: only the row.
@@ -107,20 +112,13 @@ impl PhpNode {
         };
         Ok(self.rows.store_row(&row).await?)
     }
-
-    async fn remove(&self, id: &str, how: fn(&Path) -> io::Result<()>) -> Result<(), NodeError> {
-        let path = self.file(id)?;
-        match off_the_runtime(move || how(&path)).await {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-            done => Ok(done?),
-        }
-    }
 }
 
 #[async_trait]
 impl IbexaNode for PhpNode {
     async fn create(&self, id: &str, file: &NewBinary<'_>) -> Result<(), NodeError> {
-        self.write_bytes(id, file.bytes).await?;
+        let path = binary_path(id)?;
+        self.binaries.put(&path, file.bytes.to_vec(), Some(file.datatype)).await?;
         self.write_row(id, file).await
     }
 
@@ -139,63 +137,23 @@ impl IbexaNode for PhpNode {
     }
 
     async fn contents(&self, id: &str) -> Result<Vec<u8>, NodeError> {
-        let path = self.file(id).map_err(|_| NodeError::NotFound)?;
-        off_the_runtime(move || std::fs::read(path)).await.map_err(|_| NodeError::NotFound)
+        let path = binary_path(id).map_err(|_| NodeError::NotFound)?;
+        self.binaries.get(&path).await.map_err(|_| NodeError::NotFound)
     }
 
     async fn delete(&self, id: &str) -> Result<(), NodeError> {
         let had_row = self.rows.delete(&self.name(id)).await;
-        // Empty directories stay, as with Ibexa.
-        self.remove(id, |path| std::fs::remove_file(path)).await?;
+        self.binaries.remove(&binary_path(id)?).await?;
         if had_row { Ok(()) } else { Err(NodeError::NotFound) }
     }
 
     async fn delete_directory(&self, id: &str) -> Result<(), NodeError> {
         self.rows.delete_directory(&self.name(id)).await;
-        self.remove(id, |path| std::fs::remove_dir_all(path)).await
+        Ok(self.binaries.remove_directory(&binary_path(id)?).await?)
     }
 
     async fn soft_delete(&self, id: &str) -> Result<(), NodeError> {
         self.rows.soft_delete(&self.name(id)).await;
         Ok(())
     }
-}
-
-/// A file that is being written in place. Others that lock wait; readers do not.
-#[derive(Debug)]
-pub struct InPlaceWrite(File);
-
-impl InPlaceWrite {
-    /// In PHP's order: directories, open, lock, truncate.
-    fn open(path: &Path) -> io::Result<Self> {
-        if let Some(parent) = path.parent() {
-            DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
-        }
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
-        file.lock()?;
-        file.set_len(0)?;
-        Ok(Self(file))
-    }
-
-    /// Writes on.
-    ///
-    /// # Errors
-    /// As of the file system.
-    pub fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all(bytes)
-    }
-
-    /// Ends a complete write. The mode is set at the end, as Ibexa does.
-    ///
-    /// # Errors
-    /// As of the file system.
-    pub fn finish(self) -> io::Result<()> {
-        self.0.set_permissions(Permissions::from_mode(0o644))
-    }
-}
-
-async fn off_the_runtime<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }

@@ -6,12 +6,14 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use object_store::aws::AmazonS3Builder;
 use object_store::path::Path as ObjectKey;
 use object_store::signer::Signer as _;
+use object_store::{ObjectStore, RetryConfig};
 
 use super::url::ServerUrl;
 use crate::skip::skipped;
@@ -50,17 +52,22 @@ impl TestBucket {
         Self::on(S3_CARELESS_URL)
     }
 
+    /// A new bucket on the server of this URL, for a test that starts a server of its own.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    #[must_use]
+    pub fn at(url: &str) -> Self {
+        Self::new(ServerUrl::parse(url).unwrap())
+    }
+
     fn on(variable: &str) -> Option<Self> {
-        let server = server(variable, "a test on S3")?;
+        Some(Self::new(server(variable, "a test on S3")?))
+    }
+
+    fn new(server: ServerUrl) -> Self {
         let bucket = Self { server, name: unique_name() };
-        let store = AmazonS3Builder::new()
-            .with_endpoint(bucket.endpoint())
-            .with_allow_http(true)
-            .with_access_key_id(bucket.access_key_id())
-            .with_secret_access_key(bucket.secret_access_key())
-            .with_bucket_name(&bucket.name)
-            .build()
-            .unwrap();
+        let store = bucket.builder().build().unwrap();
         let create = on_own_thread(async move {
             let root = ObjectKey::default();
             store.signed_url(http::Method::PUT, &root, WAIT).await.unwrap()
@@ -68,7 +75,26 @@ impl TestBucket {
         let target = format!("{}?{}", create.path(), create.query().unwrap_or_default());
         let status = request(&bucket.server, "PUT", &target, &[]);
         assert_eq!(status, 200, "the bucket `{}` cannot be made", bucket.name);
-        Some(bucket)
+        bucket
+    }
+
+    fn builder(&self) -> AmazonS3Builder {
+        AmazonS3Builder::new()
+            .with_endpoint(self.endpoint())
+            .with_allow_http(true)
+            .with_access_key_id(self.access_key_id())
+            .with_secret_access_key(self.secret_access_key())
+            .with_bucket_name(&self.name)
+    }
+
+    /// A client of another program than ezdfs: nothing is done twice, and nobody knows of tokens.
+    ///
+    /// # Panics
+    /// Never: what the client needs is there.
+    #[must_use]
+    pub fn client(&self) -> Arc<dyn ObjectStore> {
+        let once = RetryConfig { max_retries: 0, ..RetryConfig::default() };
+        Arc::new(self.builder().with_retry(once).build().unwrap())
     }
 
     /// Its name.
