@@ -11,6 +11,7 @@
 //! | `paths` | which paths there are, and what is promised of each |
 //! | `plan` | what is done: drawn from the seed, and from nothing else |
 //! | `board` | what everybody writes to: history, findings, counts |
+//! | `doors` | how it is done: by a command, or a request to a node |
 //! | `writers`, `php`, `readers` | who works on the files |
 //! | `nemesis` | who breaks things |
 //! | `verify` | the end: quiet, clean up, read everything, check |
@@ -20,6 +21,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod board;
+mod doors;
 mod http;
 mod nemesis;
 mod node;
@@ -45,7 +47,7 @@ use board::Board;
 use options::Options;
 use site::Site;
 
-/// Commands that write, at once; PHP nodes that write; readers of each kind.
+/// Those who write by commands and over HTTP, at once; PHP nodes that write; readers of each kind.
 const WRITERS: usize = 4;
 const PHP_WRITERS: usize = 2;
 

@@ -18,21 +18,38 @@ pub(crate) struct Node {
     number: usize,
     elsewhere: bool,
     child: tokio::sync::Mutex<Option<Child>>,
-    address: Mutex<Option<SocketAddr>>,
+    addresses: Mutex<Option<Addresses>>,
+}
+
+/// Where it takes requests.
+#[derive(Debug, Clone, Copy)]
+struct Addresses {
+    assets: SocketAddr,
+    admin: SocketAddr,
 }
 
 impl Node {
     pub(crate) fn new(number: usize, elsewhere: bool) -> Self {
-        Self { number, elsewhere, child: tokio::sync::Mutex::default(), address: Mutex::default() }
+        let child = tokio::sync::Mutex::default();
+        Self { number, elsewhere, child, addresses: Mutex::default() }
     }
 
     /// `None` while it does not take requests.
     pub(crate) fn address(&self) -> Option<SocketAddr> {
-        *self.address.lock().unwrap_or_else(PoisonError::into_inner)
+        self.addresses().map(|addresses| addresses.assets)
     }
 
-    fn set_address(&self, address: Option<SocketAddr>) {
-        *self.address.lock().unwrap_or_else(PoisonError::into_inner) = address;
+    /// Of its admin listener.
+    pub(crate) fn admin_address(&self) -> Option<SocketAddr> {
+        self.addresses().map(|addresses| addresses.admin)
+    }
+
+    fn addresses(&self) -> Option<Addresses> {
+        *self.addresses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_addresses(&self, addresses: Option<Addresses>) {
+        *self.addresses.lock().unwrap_or_else(PoisonError::into_inner) = addresses;
     }
 
     /// Starts it, again and again while the database is away.
@@ -54,18 +71,20 @@ impl Node {
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let file = site.dir.join(format!("node-{}.log", self.number));
         let mut log = std::fs::OpenOptions::new().create(true).append(true).open(file).unwrap();
-        let mut address = None;
-        while address.is_none() {
+        let (mut assets, mut admin) = (None, None);
+        let addresses = loop {
+            if let (Some(assets), Some(admin)) = (assets, admin) {
+                break Addresses { assets, admin };
+            }
             let Ok(Some(line)) = lines.next_line().await else {
                 process::reap(&mut child).await;
                 return None;
             };
             drop(writeln!(log, "{line}"));
-            address = line.split_once("serving http://").and_then(|(_, url)| {
-                url.split('/').next().and_then(|address| address.parse().ok())
-            });
-        }
-        self.set_address(address);
+            assets = assets.or_else(|| address_after("serving http://", &line));
+            admin = admin.or_else(|| address_after("admin listener http://", &line));
+        };
+        self.set_addresses(Some(addresses));
         tokio::spawn(async move {
             while let Ok(Some(line)) = lines.next_line().await {
                 drop(writeln!(log, "{line}"));
@@ -76,7 +95,7 @@ impl Node {
 
     /// SIGKILL.
     pub(crate) async fn kill(&self) {
-        self.set_address(None);
+        self.set_addresses(None);
         if let Some(mut child) = self.child.lock().await.take() {
             process::signal(child.id(), self.elsewhere, Signal::KILL);
             process::reap(&mut child).await;
@@ -90,4 +109,8 @@ impl Node {
         tokio::time::sleep(lasting).await;
         process::signal(id, self.elsewhere, Signal::CONT);
     }
+}
+
+fn address_after(what: &str, line: &str) -> Option<SocketAddr> {
+    line.split_once(what)?.1.split('/').next()?.parse().ok()
 }

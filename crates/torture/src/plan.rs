@@ -38,13 +38,26 @@ pub(crate) enum What {
     RenameIn,
     /// The file is renamed away, and read there.
     RenameOut,
+    /// A new file is put elsewhere and copied to the path.
+    CopyIn,
+    /// The file is copied, and read there.
+    CopyOut,
     /// A put of a path of its own, which stays.
     Cold,
+}
+
+/// By which door it does that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Door {
+    Command,
+    /// The admin API of a node.
+    Http(usize),
 }
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Step {
     pub(crate) what: What,
+    pub(crate) door: Door,
     pub(crate) class: Class,
     pub(crate) path: usize,
     pub(crate) size: usize,
@@ -56,15 +69,21 @@ pub(crate) struct Step {
 }
 
 impl Step {
-    pub(crate) fn draw(rng: &mut StdRng) -> Self {
+    pub(crate) fn draw(rng: &mut StdRng, nodes: usize) -> Self {
         let what = match rng.random_range(0..100) {
-            0..38 => What::Put,
-            38..50 => What::PutIfAbsent,
-            50..60 => What::PutIfMatch,
-            60..74 => What::Delete,
-            74..82 => What::RenameIn,
-            82..88 => What::RenameOut,
+            0..36 => What::Put,
+            36..48 => What::PutIfAbsent,
+            48..58 => What::PutIfMatch,
+            58..71 => What::Delete,
+            71..78 => What::RenameIn,
+            78..84 => What::RenameOut,
+            84..87 => What::CopyIn,
+            87..90 => What::CopyOut,
             _ => What::Cold,
+        };
+        let door = match rng.random_range(0..100) {
+            0..60 => Door::Command,
+            _ => Door::Http(rng.random_range(0..nodes)),
         };
         let class = match (what, rng.random_range(0..100)) {
             (What::Cold, _) => Class::Cold,
@@ -83,13 +102,13 @@ impl Step {
         let fault = match rng.random_range(0..100) {
             0..12 => Fault::Kill(after),
             // A path that takes turns must not wait for that.
-            12..15 if class == Class::Own => Fault::Stop(after, lasting),
+            12..16 if class == Class::Own && door == Door::Command => Fault::Stop(after, lasting),
             _ => Fault::None,
         };
         // Who is killed elsewhere blocks its path for lease and time-out.
         let elsewhere = rng.random_range(0..100) < if fault == Fault::None { 10 } else { 35 };
         let pause = Duration::from_millis(rng.random_range(0..300));
-        Self { what, class, path, size, fault, elsewhere, pause }
+        Self { what, door, class, path, size, fault, elsewhere, pause }
     }
 }
 
@@ -209,7 +228,7 @@ mod tests {
     fn a_seed_repeats_the_plan_of_each_actor() {
         let steps = |seed, actor| {
             let mut rng = of(seed, actor);
-            (0..200).map(|_| format!("{:?}", Step::draw(&mut rng))).collect::<Vec<_>>()
+            (0..200).map(|_| format!("{:?}", Step::draw(&mut rng, 3))).collect::<Vec<_>>()
         };
         assert_eq!(steps(1, "a"), steps(1, "a"));
         assert_ne!(steps(1, "a"), steps(1, "b"));

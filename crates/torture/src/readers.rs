@@ -21,7 +21,7 @@ pub(crate) const ALLOWANCE: Duration =
     site::MAX_STALENESS.saturating_add(Duration::from_millis(20));
 
 /// How old an answer on a path may be for a reader that asks the database each time.
-fn strict(path: &str) -> Duration {
+pub(crate) fn strict(path: &str) -> Duration {
     if Class::of(path).is_foreign() { ALLOWANCE } else { Duration::ZERO }
 }
 

@@ -12,6 +12,7 @@ use ezdfs_testkit::{
     ForeignWriter, MariadbForeignWriter, OwnServer, PhpNode, PostgresForeignWriter,
     SqliteForeignWriter,
 };
+use sha2::Digest as _;
 use tokio::sync::RwLock;
 
 use crate::node::Node;
@@ -29,6 +30,8 @@ const NODE_ELSEWHERE: usize = 1;
 pub(crate) const COMMANDS: usize = NODES;
 /// What stands before each path in the table and in URLs.
 pub(crate) const PREFIX: &str = "var/site/storage";
+/// Of the admin API.
+pub(crate) const TOKEN: &str = "torture";
 const TABLE: &str = "ezdfsfile";
 /// Data directories, or the beginning of their names.
 const DATA: &str = "ezdfs-data";
@@ -117,7 +120,9 @@ impl Site {
         let freshness = if n == STRICT_NODE { "strict" } else { "feed" };
         let mut toml = format!(
             "[store]\ndelete_grace = \"{DELETE_GRACE}\"\n[serve]\nfreshness = \"{freshness}\"\n\
-             access_log = \"off\"\n"
+             access_log = \"off\"\n[[admin.tokens]]\nname = \"torture\"\nsha256 = \"{}\"\n\
+             verbs = [\"get\", \"put\", \"delete\"]\nprefixes = [\"\"]\n",
+            hex::encode(sha2::Sha256::digest(TOKEN))
         );
         if let Some(database) = &self.database {
             let scheme = match database.kind() {

@@ -81,16 +81,37 @@ async fn ezdfs(site: &Site, board: &Board, args: &[&str]) -> Value {
 
 /// For which path the bytes at a path were made, where that is another one.
 fn labels(events: &[Event]) -> BTreeMap<String, String> {
-    let other =
-        |event: &Event| other_end(event).map(|other| (other.to_owned(), event.path.clone()));
-    events.iter().filter_map(other).collect()
+    let label = |event: &Event| match other_end(event) {
+        Some((How::PutFor, hot)) => Some((event.path.clone(), hot.to_owned())),
+        Some((_, other)) => Some((other.to_owned(), event.path.clone())),
+        None => None,
+    };
+    events.iter().filter_map(label).collect()
 }
 
-/// The other end of a rename, whose event is that of the hot path.
-fn other_end(event: &Event) -> Option<&str> {
-    let note = &event.note;
-    let rest = note.strip_prefix("renamed to ").or_else(|| note.strip_prefix("renamed from "))?;
-    rest.split(':').next()
+/// What a note says of another path. The bytes at both ends are those of the hot one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    RenamedTo,
+    RenamedFrom,
+    CopiedTo,
+    CopiedFrom,
+    /// Bytes that are to be renamed or copied to a hot path.
+    PutFor,
+}
+
+fn other_end(event: &Event) -> Option<(How, &str)> {
+    let notes = [
+        ("renamed to ", How::RenamedTo),
+        ("renamed from ", How::RenamedFrom),
+        ("copied to ", How::CopiedTo),
+        ("copied from ", How::CopiedFrom),
+        ("for ", How::PutFor),
+    ];
+    notes.into_iter().find_map(|(note, how)| {
+        let rest = event.note.strip_prefix(note)?;
+        Some((how, rest.split(':').next()?))
+    })
 }
 
 async fn read_everything(
@@ -128,8 +149,8 @@ async fn read_everything(
     last
 }
 
-/// What became of renames that were not acknowledged, and what was taken by others, shows at their
-/// other end, which nobody else writes.
+/// What became of renames and copies that were not acknowledged, and what was taken by others, shows
+/// at their other end, which nobody else writes.
 fn resolved(
     mut events: Vec<Event>,
     last: &BTreeMap<String, Option<Content>>,
@@ -138,24 +159,29 @@ fn resolved(
     let end = board.history.now();
     let mut sources = BTreeMap::new();
     for event in &mut events {
-        let Some(other) = other_end(event).map(str::to_owned) else { continue };
+        let Some((how, other)) = other_end(event) else { continue };
+        let other = other.to_owned();
         let Some(there) = last.get(&other).copied() else { continue };
         let is_open = event.outcome == Outcome::Unknown;
-        match event.op {
-            Op::Take if matches!(event.outcome, Outcome::Done | Outcome::Unknown) => {
-                if there.is_none() && !is_open {
-                    board.found("P2", format!("a renamed file is nowhere: {event}"));
+        match how {
+            How::RenamedTo | How::CopiedTo => match event.outcome {
+                Outcome::Done | Outcome::Unknown => {
+                    if there.is_none() && !is_open {
+                        board.found("P2", format!("what was moved or copied is nowhere: {event}"));
+                    }
+                    event.outcome =
+                        there.map_or(Outcome::Failed, |there| Outcome::Seen(Some(there)));
                 }
-                event.outcome = there.map_or(Outcome::Failed, |there| Outcome::Seen(Some(there)));
-            }
-            Op::Take if there.is_some() => {
-                board.found("P3", format!("a rename was refused and took place: {event}"));
-            }
-            Op::Put(_) if is_open => {
+                _ if there.is_some() => {
+                    board.found("P3", format!("it was refused and took place: {event}"));
+                }
+                _ => continue,
+            },
+            How::RenamedFrom if is_open => {
                 event.outcome = if there.is_none() { Outcome::Done } else { Outcome::Failed };
                 sources.insert(other, event.outcome);
             }
-            _ => continue,
+            How::RenamedFrom | How::CopiedFrom | How::PutFor => continue,
         }
         if is_open {
             event.returned = end;

@@ -1,4 +1,4 @@
-//! Commands that write, delete and rename.
+//! Those who write, delete, rename and copy, by commands and over HTTP.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,21 +9,22 @@ use sha2::Digest as _;
 use tokio::task::JoinSet;
 
 use crate::board::{Begun, Board};
+use crate::doors::{Condition, Doors, calm};
 use crate::paths::Class;
-use crate::plan::{self, Fault, Step, What};
-use crate::process::{self, Ran};
-use crate::site::Site;
+use crate::plan::{self, Door, Fault, Step, What};
+use crate::process;
+use crate::readers;
+use crate::site::{self, Site};
 
 /// Stopped commands of one writer, at once.
 const STOPPED_MAX: usize = 3;
 
 pub(crate) async fn run(number: usize, seed: u64, site: Arc<Site>, board: Arc<Board>) {
-    let actor = format!("command{number}");
-    let mut rng = plan::of(seed, &actor);
+    let mut rng = plan::of(seed, &format!("writer{number}"));
     let mut stopped: JoinSet<()> = JoinSet::new();
     let mut count = 0_u64;
     while !board.is_stopping() {
-        let mut step = Step::draw(&mut rng);
+        let mut step = Step::draw(&mut rng, site::NODES);
         if step.what == What::Delete && step.class == Class::Turns && site.objects.is_bucket() {
             // Its bytes are reaped later, when it may be PHP's turn, and no store deletes on a
             // condition (SEMANTICS.md, "Not promised").
@@ -32,7 +33,11 @@ pub(crate) async fn run(number: usize, seed: u64, site: Arc<Site>, board: Arc<Bo
         count += 1;
         let content = Content(u64::try_from(number + 1).unwrap() << 32 | count);
         while stopped.try_join_next().is_some() {}
-        let writer = Writer { actor: actor.clone(), site: site.clone(), board: board.clone() };
+        let actor = match step.door {
+            Door::Command => format!("command{number}"),
+            Door::Http(node) => format!("api-of-node{node}-{number}"),
+        };
+        let writer = Writer { actor, site: site.clone(), board: board.clone() };
         if matches!(step.fault, Fault::Stop(..)) {
             if stopped.len() < STOPPED_MAX {
                 stopped.spawn(async move { writer.step(step, content).await });
@@ -79,21 +84,21 @@ impl Writer {
         };
         match step.what {
             What::Put | What::Cold => {
-                self.put(&path, Op::Put(content), content, &step, &[]).await;
+                self.put(&path, Op::Put(content), content, step, Condition::None).await;
             }
             What::PutIfAbsent => {
-                let only = ["--if-none-match", "*"];
-                self.put(&path, Op::PutIfAbsent(content), content, &step, &only).await;
+                self.put(&path, Op::PutIfAbsent(content), content, step, Condition::Absent).await;
             }
             What::PutIfMatch => {
                 let Some((expected, sha256)) = self.board.latest(&path) else { return };
-                let tag = format!("\"{sha256}\"");
                 let op = Op::PutIfMatch { expected, new: content };
-                self.put(&path, op, content, &step, &["--if-match", &tag]).await;
+                self.put(&path, op, content, step, Condition::Matches(sha256)).await;
             }
-            What::Delete => self.delete(&path, &step).await,
-            What::RenameIn => self.rename_in(&path, content, &step).await,
-            What::RenameOut => self.rename_out(&path, content, &step).await,
+            What::Delete => self.delete(&path, step).await,
+            What::RenameIn => self.rename_in(&path, content, step).await,
+            What::RenameOut => self.rename_out(&path, content, step).await,
+            What::CopyIn => self.copy_in(&path, content, step).await,
+            What::CopyOut => self.copy_out(&path, content, step).await,
         }
         drop(turn);
     }
@@ -107,96 +112,95 @@ impl Writer {
         self.board.begin(&self.actor, path, op, Duration::ZERO)
     }
 
-    async fn run(&self, args: &[&str], stdin: Vec<u8>, step: &Step) -> Ran {
-        process::run(&self.site, &self.board, args, stdin, step.fault, step.elsewhere).await
+    fn doors(&self, step: Step) -> Doors<'_> {
+        Doors { site: &self.site, board: &self.board, step }
     }
 
-    async fn put(&self, path: &str, op: Op, content: Content, step: &Step, more: &[&str]) {
+    async fn put(&self, path: &str, op: Op, content: Content, step: Step, condition: Condition) {
         let bytes = Payload { path, content }.bytes(step.size);
         let sha256 = hex::encode(sha2::Sha256::digest(&bytes));
-        let media_type = media_type(content);
-        let args = [&["put", "-", path, "--type", &media_type], more].concat();
         let begun = self.begin(path, op);
-        let ran = self.run(&args, bytes, step).await;
-        let outcome = match op {
-            _ if ran.ok() => Outcome::Done,
-            Op::PutIfAbsent(_) if ran.err.contains("exists already") => Outcome::Refused,
-            Op::PutIfMatch { .. }
-                if ran.err.contains("is now") || ran.err.contains("the file does not exist") =>
-            {
-                Outcome::Refused
-            }
-            _ => Outcome::Unknown,
-        };
-        if outcome == Outcome::Done {
+        let ended = self.doors(step).put(path, bytes, &media_type(content), &condition).await;
+        if ended.is_done() {
             self.board.acknowledged(path, content, sha256);
         }
-        begun.ended(outcome, note(&ran, step));
+        begun.ended(ended.outcome, ended.note);
     }
 
-    async fn delete(&self, path: &str, step: &Step) {
+    async fn delete(&self, path: &str, step: Step) {
         let begun = self.begin(path, Op::Delete);
-        let ran = self.run(&["rm", path], Vec::new(), step).await;
-        begun.ended(removal(&ran), note(&ran, step));
+        let ended = self.doors(step).delete(path).await;
+        begun.ended(ended.outcome, ended.note);
     }
 
-    /// The usual way to replace a file on a disk.
-    async fn rename_in(&self, path: &str, content: Content, step: &Step) {
+    /// A new file somewhere else, with bytes for `path`; where, and their digest.
+    async fn put_beside(
+        &self,
+        path: &str,
+        content: Content,
+        step: Step,
+    ) -> Option<(String, String)> {
         let from = self.cold(content);
         let bytes = Payload { path, content }.bytes(step.size);
         let sha256 = hex::encode(sha2::Sha256::digest(&bytes));
-        let args = ["put", "-", &from, "--type", &media_type(content)];
-        let calm = Step { fault: Fault::None, elsewhere: false, ..*step };
         let begun = self.begin(&from, Op::Put(content));
-        let ran = self.run(&args, bytes, &calm).await;
-        if !ran.ok() {
-            return begun.ended(Outcome::Unknown, note(&ran, &calm));
-        }
-        begun.ended(Outcome::Done, "");
+        let doors = self.doors(calm(step));
+        let ended = doors.put(&from, bytes, &media_type(content), &Condition::None).await;
+        let is_done = ended.is_done();
+        begun.ended(ended.outcome, format!("for {path}: {}", ended.note));
+        is_done.then_some((from, sha256))
+    }
+
+    /// The usual way to replace a file on a disk.
+    async fn rename_in(&self, path: &str, content: Content, step: Step) {
+        let Some((from, sha256)) = self.put_beside(path, content, step).await else { return };
         let (source, target) = (self.begin(&from, Op::Take), self.begin(path, Op::Put(content)));
-        let ran = self.run(&["mv", "-T", &from, path], Vec::new(), step).await;
-        let why = note(&ran, step);
-        if ran.ok() {
+        let ended = self.doors(step).rename(&from, path).await;
+        if ended.is_done() {
             self.board.acknowledged(path, content, sha256);
             source.ended(Outcome::Seen(Some(content)), "");
             target.ended(Outcome::Done, format!("renamed from {from}"));
         } else {
-            source.ended(Outcome::Unknown, &*why);
-            target.ended(Outcome::Unknown, format!("renamed from {from}: {why}"));
+            // It was there: what is refused is as unknown as what fails.
+            source.ended(Outcome::Unknown, &*ended.note);
+            target.ended(Outcome::Unknown, format!("renamed from {from}: {}", ended.note));
         }
     }
 
-    async fn rename_out(&self, path: &str, content: Content, step: &Step) {
+    async fn rename_out(&self, path: &str, content: Content, step: Step) {
         let to = self.cold(content);
         let begun = self.begin(path, Op::Take);
-        let ran = self.run(&["mv", "-T", path, &to], Vec::new(), step).await;
+        let ended = self.doors(step).rename(path, &to).await;
         // What was taken is seen at the end, where it is.
-        let outcome = match removal(&ran) {
-            Outcome::Done => Outcome::Done,
-            Outcome::Refused => Outcome::Refused,
-            _ => Outcome::Unknown,
+        begun.ended(ended.outcome, format!("renamed to {to}: {}", ended.note));
+    }
+
+    async fn copy_in(&self, path: &str, content: Content, step: Step) {
+        let Some((from, sha256)) = self.put_beside(path, content, step).await else { return };
+        let begun = self.begin(path, Op::Put(content));
+        let ended = self.doors(step).copy(&from, path).await;
+        if ended.is_done() {
+            self.board.acknowledged(path, content, sha256);
+        }
+        let outcome = if ended.is_done() { Outcome::Done } else { Outcome::Unknown };
+        begun.ended(outcome, format!("copied from {from}: {}", ended.note));
+    }
+
+    /// A copy is a read, whose answer is seen at the end, where it is.
+    async fn copy_out(&self, path: &str, content: Content, step: Step) {
+        let to = self.cold(content);
+        let allowance = match step.door {
+            Door::Http(node) if node != site::STRICT_NODE => readers::ALLOWANCE,
+            Door::Command | Door::Http(_) => readers::strict(path),
         };
-        begun.ended(outcome, format!("renamed to {to}: {}", note(&ran, step)));
+        let begun = self.board.begin(&self.actor, path, Op::Read, allowance);
+        let ended = self.doors(step).copy(path, &to).await;
+        let outcome = match ended.outcome {
+            Outcome::Refused => Outcome::Seen(None),
+            other => other,
+        };
+        begun.ended(outcome, format!("copied to {to}: {}", ended.note));
     }
-}
-
-fn removal(ran: &Ran) -> Outcome {
-    match ran.code {
-        Some(0) => Outcome::Done,
-        Some(_) if ran.err.contains("does not exist") => Outcome::Refused,
-        _ => Outcome::Unknown,
-    }
-}
-
-fn note(ran: &Ran, step: &Step) -> String {
-    let fault = match step.fault {
-        Fault::None => String::new(),
-        Fault::Kill(_) => "to be killed; ".to_owned(),
-        Fault::Stop(_, lasting) => format!("stopped for {lasting:?}; "),
-    };
-    let place = if step.elsewhere { "elsewhere; " } else { "" };
-    let note = format!("{place}{fault}{}", if ran.ok() { String::new() } else { ran.why() });
-    note.trim_end_matches("; ").to_owned()
 }
 
 /// Each version has one that goes with its content.

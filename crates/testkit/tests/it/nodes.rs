@@ -5,13 +5,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ezdfs_core::{Clock as _, ManualClock, Name, SystemClock, Timestamp};
+use ezdfs_core::{Clock as _, ManualClock, Name, NamePrefix, SystemClock, Timestamp};
+use ezdfs_metadata::MemoryMetadata;
 use ezdfs_testkit::php::{BinaryPathError, LoadedBinary, NewBinary, NodeError};
 use ezdfs_testkit::servers::{BaseTable, MariaVariant, PostgresVariant};
 use ezdfs_testkit::{
     ForeignWriter, IbexaNode, MariadbForeignWriter, PdoNode, PhpNode, PostgresForeignWriter,
     TestDatabase,
 };
+use futures::TryStreamExt as _;
+use object_store::memory::InMemory;
+use object_store::path::Path as ObjectKey;
+use object_store::{Attribute, ObjectStore, ObjectStoreExt as _};
 use tempfile::TempDir;
 
 const PREFIX: &str = "var/site/storage";
@@ -306,4 +311,29 @@ async fn many_nodes_create_one_file() {
         assert_eq!(bytes.len(), 100_000);
         assert!(bytes.iter().all(|b| *b == bytes[0]), "{}: bytes of two writers", site.what);
     }
+}
+
+#[tokio::test]
+async fn bytes_may_lie_in_a_bucket() {
+    let metadata = MemoryMetadata::new(NamePrefix::new(PREFIX), Arc::new(SystemClock));
+    let rows: Arc<dyn ForeignWriter> = Arc::new(metadata.foreign());
+    let bucket: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let node = PhpNode::on_bucket(rows.clone(), bucket.clone(), PREFIX);
+    let id = "images/1/a b.png";
+    node.create(id, &NewBinary::new(b"bytes", "image/png")).await.unwrap();
+    assert_eq!(node.contents(id).await.unwrap(), b"bytes");
+    let stored = bucket.get(&ObjectKey::parse(id).unwrap()).await.unwrap();
+    assert_eq!(stored.attributes.get(&Attribute::ContentType).unwrap().as_ref(), "image/png");
+    assert_eq!(rows.load(&node.name(id)).await.unwrap().base.size, 5);
+    node.delete(id).await.unwrap();
+    assert!(matches!(node.contents(id).await, Err(NodeError::NotFound)));
+    assert!(matches!(node.delete(id).await, Err(NodeError::NotFound)), "no bytes are no error");
+    for id in ["images/d/a", "images/d/b/c", "images/e"] {
+        node.create(id, &NewBinary::new(b"x", "image/png")).await.unwrap();
+    }
+    node.delete_directory("images/d").await.unwrap();
+    let left: Vec<_> =
+        bucket.list(None).map_ok(|o| o.location.to_string()).try_collect().await.unwrap();
+    assert_eq!(left, ["images/e"]);
+    assert!(node.file("images/e").is_err());
 }
