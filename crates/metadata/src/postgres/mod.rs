@@ -13,6 +13,8 @@ mod schema;
 mod sql;
 
 pub use schema::{check, ddl, install, uninstall};
+#[cfg(test)]
+mod plans;
 
 use std::sync::Arc;
 
