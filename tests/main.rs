@@ -9,4 +9,5 @@ mod demo;
 mod examples;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod ibexa;
+mod proxies;
 mod real_data;
