@@ -8,7 +8,7 @@ use ezdfs_core::{
 };
 
 use crate::owner;
-use crate::service::FileService;
+use crate::service::{FileService, Options};
 
 /// First pause while another holder is waited for; doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
@@ -111,10 +111,7 @@ impl FileService {
             return Ok(());
         }
         if !self.inner.metadata.renew(held.token, self.inner.options.lease).await? {
-            return Err(Error::new(
-                ErrorKind::LostHold,
-                "the hold on the path was taken over after a pause longer than its lease",
-            ));
+            return Err(lost());
         }
         held.lease_end = asked_at + self.inner.options.lease;
         Ok(())
@@ -136,6 +133,51 @@ impl FileService {
                         tracing::warn!(error = %e, "a hold could not be renewed during a long step; it is tried again")
                     }
                 },
+            }
+        }
+    }
+
+    /// Does the step that nobody else may take meanwhile, as long as the lease can be renewed and no
+    /// longer than `longest`. The step is dropped otherwise: a store may carry it out all the same.
+    ///
+    /// # Errors
+    /// [`ErrorKind::LostHold`] when another node took the paths over, [`ErrorKind::TimedOut`] when
+    /// the lease or the time is over.
+    pub(crate) async fn while_held<T>(
+        &self,
+        held: &mut Held,
+        longest: Duration,
+        step: impl Future<Output = T>,
+    ) -> Result<T> {
+        let Options { lease, .. } = self.inner.options;
+        let started = self.inner.clock.boot();
+        let mut step = std::pin::pin!(step);
+        loop {
+            let end = held.lease_end.min(started + longest);
+            let left = end.saturating_sub(self.inner.clock.boot());
+            if let Ok(done) = tokio::time::timeout(left.min(lease / 3), &mut step).await {
+                return Ok(done);
+            }
+            let asked_at = self.inner.clock.boot();
+            let left = end.saturating_sub(asked_at);
+            if left.is_zero() {
+                let waited = asked_at.saturating_sub(started);
+                let message = format!("no answer of the store in {waited:?}");
+                return Err(Error::new(ErrorKind::TimedOut, message));
+            }
+            let renewing = tokio::time::timeout(left, self.inner.metadata.renew(held.token, lease));
+            let renewed = tokio::select! {
+                biased;
+                done = &mut step => return Ok(done),
+                renewed = renewing => renewed,
+            };
+            match renewed {
+                Ok(Ok(true)) => held.lease_end = asked_at + lease,
+                Ok(Ok(false)) => return Err(lost()),
+                Ok(Err(e)) => {
+                    tracing::warn!(error = %e, "a hold could not be renewed during a long step; it is tried again");
+                }
+                Err(_) => {}
             }
         }
     }
@@ -171,6 +213,13 @@ impl FileService {
         self.inner.metadata.apply(change).await?;
         Ok(Held { token, lease_end: taken_at + self.inner.options.lease })
     }
+}
+
+fn lost() -> Error {
+    Error::new(
+        ErrorKind::LostHold,
+        "the hold on the path was taken over after a pause longer than its lease",
+    )
 }
 
 pub(crate) fn busy(holder: &Intent) -> Error {

@@ -240,7 +240,7 @@ impl FileService {
         if !capabilities.replace_slot {
             // On this machine a rename under the hold is one step.
             let is_checked = capabilities.atomic_rename;
-            let pin = self.put_in_place(upload).await.map_err(NotPut::of)?;
+            let pin = self.put_in_place(upload, held).await.map_err(NotPut::of)?;
             return Ok(Put { pin, is_checked });
         }
         let mut replaces = match expected.present {
@@ -255,7 +255,7 @@ impl FileService {
         for _ in 0..REPLACE_TRIES {
             let is_checked = replaces != Replaces::Anything && capabilities.heeds(size, &replaces);
             upload.replaces.set(if is_checked { replaces } else { Replaces::Anything });
-            match self.put_in_place(upload).await {
+            match self.put_in_place(upload, held).await {
                 Ok(pin) => return Ok(Put { pin, is_checked }),
                 Err(e) if e.kind() == ErrorKind::PreconditionFailed => {
                     tracing::info!(path = %upload.path, "another object is there than its row says; it is replaced if the path is still ours");
@@ -297,17 +297,13 @@ impl FileService {
         }
     }
 
-    async fn put_in_place(&self, upload: &mut Upload) -> Result<Option<Pin>> {
-        let step = self.inner.options.step_timeout;
-        match tokio::time::timeout(step, upload.upload.complete()).await {
-            Ok(Ok(put)) => Ok(Pin::new(put.e_tag.as_deref(), put.version.as_deref())),
-            Ok(Err(e)) => {
-                Err(Error::from(e).context(format_args!("cannot publish `{}`", upload.path)))
-            }
-            Err(_) => Err(Error::new(
-                ErrorKind::TimedOut,
-                format!("cannot publish `{}`: no answer of the store in {step:?}", upload.path),
-            )),
+    /// However long the store takes, as far as the lease can be renewed.
+    async fn put_in_place(&self, upload: &mut Upload, held: &mut Held) -> Result<Option<Pin>> {
+        let complete = upload.upload.complete();
+        let put = self.while_held(held, self.inner.options.put_timeout, complete).await;
+        match put.and_then(|put| put.map_err(Error::from)) {
+            Ok(put) => Ok(Pin::new(put.e_tag.as_deref(), put.version.as_deref())),
+            Err(e) => Err(e.context(format_args!("cannot publish `{}`", upload.path))),
         }
     }
 

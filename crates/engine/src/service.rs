@@ -40,8 +40,12 @@ pub struct Options {
     pub rename_dir_max: u32,
     /// Lease of a held path.
     pub lease: Duration,
-    /// Longest time of the step that puts the object in place; rollers wait it out after a lease.
+    /// How much lease must be left when the object is put in place, and how long rollers wait after
+    /// a lease for steps that are still under way.
     pub step_timeout: Duration,
+    /// Longest wait for an object to get into place, such as one that a store puts together of many
+    /// parts; the lease is renewed meanwhile.
+    pub put_timeout: Duration,
     /// A row is not changed for an object that changed less than this ago: its writer may be
     /// about to write the row.
     pub settle: Duration,
@@ -58,6 +62,7 @@ impl Default for Options {
             rename_dir_max: 1000,
             lease: Duration::from_secs(15),
             step_timeout: Duration::from_secs(10),
+            put_timeout: Duration::from_secs(600),
             settle: Duration::from_secs(5),
             remember_ended: Duration::from_secs(24 * 3600),
         }

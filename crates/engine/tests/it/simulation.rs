@@ -18,10 +18,12 @@ use ezdfs_engine::{
     BinaryStore, CacheOptions, FileService, Follower, FollowerOptions, Options, Parts,
     Precondition, PublishOptions,
 };
-use ezdfs_metadata::MemoryMetadata;
-use ezdfs_testkit::ForeignWriter;
-use ezdfs_testkit::faults::{Chances, FaultyMetadata, FaultyObjects, Plan, StampedObjects, When};
+use ezdfs_metadata::{MemoryMetadata, SqliteMetadata, SqliteOptions};
+use ezdfs_testkit::faults::{
+    Chances, FaultyMetadata, FaultyObjects, Plan, StampedObjects, Still, When,
+};
 use ezdfs_testkit::history::{Content, Event, Op, Outcome, Payload, Verdict, check};
+use ezdfs_testkit::{ForeignWriter, SqliteForeignWriter};
 use futures::TryStreamExt as _;
 use object_store::memory::InMemory;
 use object_store::path::Path as ObjectKey;
@@ -31,7 +33,7 @@ use rand::{Rng as _, SeedableRng as _};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::world::{PREFIX, START, collect, path, put_with, sha256};
+use crate::world::{PREFIX, START, collect, path, put_with, scratch, sha256};
 
 const NODES: usize = 3;
 const CLIENTS_OF_A_NODE: usize = 2;
@@ -65,9 +67,21 @@ impl Clock for SimulatedClock {
     }
 }
 
+/// Where rows and bytes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stores {
+    Memory,
+    /// Rows in memory, local files.
+    Files,
+    /// Rows in SQLite, local files.
+    Sqlite,
+}
+
 struct Simulation {
     clock: Arc<SimulatedClock>,
-    metadata: Arc<MemoryMetadata>,
+    metadata: Arc<dyn MetadataStore>,
+    foreign: Arc<dyn ForeignWriter>,
+    is_sqlite: bool,
     objects: Arc<StampedObjects>,
     capabilities: Capabilities,
     plans: Vec<Plan>,
@@ -79,19 +93,36 @@ struct Simulation {
 }
 
 impl Simulation {
-    fn new(seed: u64, local: bool) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+    async fn new(seed: u64, stores: Stores) -> Self {
+        let dir = scratch();
         let clock = Arc::new(SimulatedClock(Instant::now()));
-        let metadata = Arc::new(MemoryMetadata::new(NamePrefix::new(PREFIX), clock.clone()));
-        let (store, capabilities): (Arc<dyn ObjectStore>, _) = if local {
-            let with = LocalOptions { fsync: false, ..LocalOptions::default() };
-            (Arc::new(LocalStore::open(dir.path(), with).unwrap()), Capabilities::LOCAL)
+        let prefix = NamePrefix::new(PREFIX);
+        let is_sqlite = stores == Stores::Sqlite;
+        let (metadata, foreign): (Arc<dyn MetadataStore>, Arc<dyn ForeignWriter>) = if is_sqlite {
+            let _still = Still::new();
+            let file = dir.path().join("ezdfs.db");
+            let with = SqliteOptions { prefix, ..SqliteOptions::default() };
+            let store = SqliteMetadata::open(&file, with, clock.clone()).await.unwrap();
+            let foreign = SqliteForeignWriter::connect(&file, "ezdfsfile").await;
+            (Arc::new(store), Arc::new(foreign))
         } else {
+            let store = MemoryMetadata::new(prefix, clock.clone());
+            let foreign = store.foreign();
+            (Arc::new(store), Arc::new(foreign))
+        };
+        let (store, capabilities): (Arc<dyn ObjectStore>, _) = if stores == Stores::Memory {
             (Arc::new(InMemory::new()), Capabilities::MEMORY)
+        } else {
+            let root = dir.path().join("files");
+            std::fs::create_dir(&root).unwrap();
+            let with = LocalOptions { fsync: false, ..LocalOptions::default() };
+            (Arc::new(LocalStore::open(&root, with).unwrap()), Capabilities::LOCAL)
         };
         let plans = (0..NODES).map(|n| Plan::random(seed * 31 + n as u64, CHANCES)).collect();
         Self {
             metadata,
+            foreign,
+            is_sqlite,
             objects: Arc::new(StampedObjects::new(store, clock.clone())),
             clock,
             capabilities,
@@ -104,11 +135,12 @@ impl Simulation {
     }
 
     fn node(&self, plan: &Plan, seed: u64) -> FileService {
+        let plan = if self.is_sqlite { plan.clone().on_threads() } else { plan.clone() };
         let parts = Parts {
             metadata: Arc::new(FaultyMetadata::new(self.metadata.clone(), plan.clone())),
             binary: BinaryStore {
                 name: "simulated".to_owned(),
-                store: Arc::new(FaultyObjects::new(self.objects.clone(), plan.clone())),
+                store: Arc::new(FaultyObjects::new(self.objects.clone(), plan)),
                 prefix: KeyPrefix::default(),
                 capabilities: self.capabilities,
                 io_timeout: Duration::from_secs(30),
@@ -302,7 +334,7 @@ fn outcome<T, E>(answer: Result<Result<T, ezdfs_core::Error>, E>) -> (Outcome, S
 
 /// A PHP node: in place, bytes before row; row before bytes.
 async fn php(simulation: Arc<Simulation>, mut rng: StdRng) {
-    let rows: Arc<dyn ForeignWriter> = Arc::new(simulation.metadata.foreign());
+    let rows = &simulation.foreign;
     for _ in 0..STEPS {
         tokio::time::sleep(Duration::from_millis(rng.random_range(0..3_000))).await;
         let n = rng.random_range(0..FOREIGN);
@@ -316,10 +348,13 @@ async fn php(simulation: Arc<Simulation>, mut rng: StdRng) {
             let size = bytes.len() as u64;
             simulation.objects.put(&key, bytes.into()).await.unwrap();
             tokio::time::sleep(between).await;
+            let _still = simulation.is_sqlite.then(Still::new);
             rows.store(&name, size, simulation.clock.now().secs(), "text/plain").await;
             Op::Put(content)
         } else {
+            let still = simulation.is_sqlite.then(Still::new);
             rows.delete(&name).await;
+            drop(still);
             tokio::time::sleep(between).await;
             match simulation.objects.delete(&key).await {
                 Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
@@ -350,8 +385,8 @@ async fn maintain(service: FileService) {
 }
 
 /// One run; what there is to read of it afterwards.
-async fn run(seed: u64, local: bool) -> Vec<Event> {
-    let simulation = Arc::new(Simulation::new(seed, local));
+async fn run(seed: u64, stores: Stores) -> Vec<Event> {
+    let simulation = Arc::new(Simulation::new(seed, stores).await);
     let mut rng = StdRng::seed_from_u64(seed);
     let (mut clients, mut background, mut followers) = (JoinSet::new(), JoinSet::new(), Vec::new());
     for node in 0..NODES {
@@ -476,7 +511,7 @@ async fn no_leftovers(simulation: &Simulation) {
     }
 }
 
-fn simulate(seeds: std::ops::Range<u64>, local: bool) {
+fn simulate(seeds: std::ops::Range<u64>, stores: Stores) {
     let seeds = std::env::var("EZDFS_SIMULATION_SEEDS").map_or(seeds, |chosen| {
         let number = |text: &str| text.parse::<u64>().unwrap();
         match chosen.split_once("..") {
@@ -491,21 +526,27 @@ fn simulate(seeds: std::ops::Range<u64>, local: bool) {
                 .start_paused(true)
                 .build()
                 .unwrap();
-            runtime.block_on(run(seed, local))
+            runtime.block_on(run(seed, stores))
         };
         let ran = std::panic::catch_unwind(once);
-        assert!(ran.is_ok(), "EZDFS_SIMULATION_SEEDS={seed} fails; local files: {local}");
+        assert!(ran.is_ok(), "EZDFS_SIMULATION_SEEDS={seed} fails in {stores:?}");
     }
 }
 
 #[test]
 fn nodes_with_faults_at_random_are_one_register_for_each_path_in_memory() {
-    simulate(0..20, false);
+    simulate(0..20, Stores::Memory);
 }
 
 #[test]
 fn nodes_with_faults_at_random_are_one_register_for_each_path_on_local_files() {
-    simulate(0..15, true);
+    simulate(0..15, Stores::Files);
+}
+
+/// Its threads take real time, so a seed repeats the faults and not each step.
+#[test]
+fn nodes_with_faults_at_random_are_one_register_for_each_path_on_sqlite() {
+    simulate(0..4, Stores::Sqlite);
 }
 
 #[test]
@@ -516,7 +557,7 @@ fn a_seed_repeats_its_run() {
             .start_paused(true)
             .build()
             .unwrap();
-        runtime.block_on(run(7, false))
+        runtime.block_on(run(7, Stores::Memory))
     };
     let (first, second) = (once(), once());
     assert_eq!(first.len(), second.len());
@@ -528,7 +569,7 @@ fn a_seed_repeats_its_run() {
 /// A server-side copy takes its time; who asks for its paths meanwhile is told to wait.
 #[tokio::test(start_paused = true)]
 async fn a_copy_that_takes_longer_than_a_lease_keeps_its_paths() {
-    let simulation = Simulation::new(0, false);
+    let simulation = Simulation::new(0, Stores::Memory).await;
     let service = |plan: &Plan, seed| simulation.node(plan, seed);
     let rename = |node: FileService, from: &'static str| async move {
         node.rename(&path(from), &path("to"), true).await
@@ -546,19 +587,103 @@ async fn a_copy_that_takes_longer_than_a_lease_keeps_its_paths() {
     let slow = Plan::interrupt_at(copy, When::Before, tokio::time::sleep(long));
     let renaming = tokio::spawn(rename(service(&slow, 3), "second"));
     tokio::time::sleep(long - Duration::from_secs(1)).await;
-    let hasty = FileService::new(
-        Parts {
-            metadata: Arc::clone(calm.metadata()),
-            binary: calm.binary().clone(),
-            clock: simulation.clock.clone(),
-            entropy: Arc::new(SeededEntropy::new(4)),
-        },
-        Options { io_timeout: Duration::from_millis(100), ..Options::default() },
-    );
+    let hasty = hasty(&simulation, &calm);
     let busy = put_with(&hasty, "to", "third", PublishOptions::default()).await.unwrap_err();
     assert_eq!(busy.kind(), ErrorKind::Busy, "{busy}");
     renaming.await.unwrap().unwrap();
     assert!(slow.fired());
     let (_, body) = calm.open_whole(&path("to")).await.unwrap();
     assert_eq!(collect(body).await.unwrap(), "second");
+}
+
+/// A node whose calls for a path are told at once that it is held.
+fn hasty(simulation: &Simulation, of: &FileService) -> FileService {
+    FileService::new(
+        Parts {
+            metadata: Arc::clone(of.metadata()),
+            binary: of.binary().clone(),
+            clock: simulation.clock.clone(),
+            entropy: Arc::new(SeededEntropy::new(4)),
+        },
+        Options { io_timeout: Duration::from_millis(100), ..Options::default() },
+    )
+}
+
+/// The call that puts the object in place.
+async fn complete_call(simulation: &Simulation) -> u64 {
+    let plan = Plan::calm();
+    put_with(&simulation.node(&plan, 2), "other", "x", PublishOptions::default()).await.unwrap();
+    plan.calls().iter().position(|call| *call == "complete").unwrap() as u64 + 1
+}
+
+/// A store may take minutes to put the parts of a large upload together.
+#[tokio::test(start_paused = true)]
+async fn an_object_that_takes_minutes_to_get_into_place_keeps_its_path() {
+    let simulation = Simulation::new(0, Stores::Memory).await;
+    let calm = simulation.node(&Plan::calm(), 1);
+    put_with(&calm, "large", "old", PublishOptions::default()).await.unwrap();
+    let long = Duration::from_secs(300);
+    for when in [When::Before, When::After] {
+        let at = complete_call(&simulation).await;
+        let slow = Plan::interrupt_at(at, when, tokio::time::sleep(long));
+        let node = simulation.node(&slow, 3);
+        let publishing = tokio::spawn(async move {
+            put_with(&node, "large", "new", PublishOptions::default()).await
+        });
+        for waited in [20, 100, 179] {
+            tokio::time::sleep(Duration::from_secs(waited)).await;
+            let hasty = hasty(&simulation, &calm);
+            let e = put_with(&hasty, "large", "of another", PublishOptions::default()).await;
+            let e = e.unwrap_err();
+            assert_eq!(e.kind(), ErrorKind::Busy, "{when:?}: {e}");
+        }
+        publishing.await.unwrap().unwrap();
+        assert!(slow.fired());
+        let (_, body) = calm.open_whole(&path("large")).await.unwrap();
+        assert_eq!(collect(body).await.unwrap(), "new");
+    }
+}
+
+/// There is an end to it; the path is free again when lease and step are over, and what arrives
+/// later is no secret.
+#[tokio::test(start_paused = true)]
+async fn an_object_that_never_gets_into_place_does_not_keep_its_path_for_ever() {
+    let simulation = Simulation::new(0, Stores::Memory).await;
+    let calm = simulation.node(&Plan::calm(), 1);
+    put_with(&calm, "large", "old", PublishOptions::default()).await.unwrap();
+    let at = complete_call(&simulation).await;
+    let stuck = Plan::interrupt_at(at, When::Before, std::future::pending());
+    let started = simulation.now();
+    let node = simulation.node(&stuck, 3);
+    let put = put_with(&node, "large", "new", PublishOptions::default());
+    let e = put.await.unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::TimedOut, "{e}");
+    let waited = simulation.now() - started;
+    let Options { put_timeout, lease, step_timeout, .. } = Options::default();
+    assert!(waited >= put_timeout && waited < put_timeout + Duration::from_secs(1), "{waited:?}");
+    tokio::time::sleep(lease + step_timeout).await;
+    let hasty = hasty(&simulation, &calm);
+    put_with(&hasty, "large", "of another", PublishOptions::default()).await.unwrap();
+    let (_, body) = calm.open_whole(&path("large")).await.unwrap();
+    assert_eq!(collect(body).await.unwrap(), "of another");
+}
+
+/// Nobody waits for a store beyond a lease that the database does not renew: a roller may come.
+#[tokio::test(start_paused = true)]
+async fn without_the_database_nobody_waits_for_a_store_beyond_the_lease() {
+    let simulation = Simulation::new(0, Stores::Memory).await;
+    let at = complete_call(&simulation).await;
+    let stuck = Plan::interrupt_at(at, When::Before, std::future::pending());
+    let node = simulation.node(&stuck, 3);
+    let started = simulation.now();
+    let put = put_with(&node, "large", "new", PublishOptions::default());
+    let lose = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        stuck.go_down();
+        std::future::pending::<()>().await;
+    };
+    let e = tokio::select! { put = put => put.unwrap_err(), () = lose => unreachable!() };
+    assert_eq!(e.kind(), ErrorKind::TimedOut, "{e}");
+    let waited = simulation.now() - started;
+    assert!(waited <= Options::default().lease, "{waited:?}");
 }

@@ -9,6 +9,8 @@ use futures::future::BoxFuture;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
+use super::still::Still;
+
 /// What a crash takes with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Loss {
@@ -67,6 +69,7 @@ pub struct Plan(Arc<Shared>);
 struct Shared {
     dead: AtomicBool,
     in_vain: AtomicU64,
+    is_elsewhere: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -151,6 +154,14 @@ impl Plan {
         plan
     }
 
+    /// The calls are carried out on threads that the runtime knows nothing of: its simulated time
+    /// stands still meanwhile.
+    #[must_use]
+    pub fn on_threads(self) -> Self {
+        self.0.is_elsewhere.store(true, Ordering::SeqCst);
+        self
+    }
+
     /// Nothing is drawn any more.
     pub fn calm_down(&self) {
         self.lock().random = None;
@@ -220,7 +231,7 @@ impl Plan {
         E: Send,
     {
         let Some(fate) = self.begin(name, mutates) else { return Err(dead()) };
-        carry_out(fate, dead, run).await
+        carry_out(fate, dead, self.timed(run)).await
     }
 
     /// The same for a call that may be carried out twice.
@@ -245,7 +256,12 @@ impl Plan {
             }
             answer
         };
-        carry_out(fate, dead, run).await
+        carry_out(fate, dead, self.timed(run)).await
+    }
+
+    async fn timed<T>(&self, run: impl Future<Output = T> + Send) -> T {
+        let _still = self.0.is_elsewhere.load(Ordering::SeqCst).then(Still::new);
+        run.await
     }
 
     /// `None` for a dead process.
