@@ -216,6 +216,34 @@ async fn a_large_upload_is_completed_only_over_the_version_of_its_slot() {
     assert_eq!(fake.unfinished_uploads(), 0);
 }
 
+/// A store that works for longer than any silence may last, and says so all the time; and one that
+/// stops saying it.
+#[tokio::test]
+async fn a_large_upload_may_take_long_to_complete_as_long_as_the_store_is_not_silent() {
+    let (fake, store) = fake().await;
+    let parts = [pattern(5 << 20, 1), pattern(10, 2)];
+    for (spaces, pause, is_told) in [(6, IO_TIMEOUT / 3, true), (2, IO_TIMEOUT * 3, false)] {
+        let mut upload = store.put_multipart(&key("large")).await.unwrap();
+        for part in &parts {
+            upload.put_part(PutPayload::from(part.clone())).await.unwrap();
+        }
+        fake.set(Trouble::SlowCompletion(spaces, pause));
+        let started = Instant::now();
+        let completed = upload.complete().await;
+        let waited = started.elapsed();
+        fake.set(Trouble::None);
+        if is_told {
+            completed.unwrap();
+            assert!(waited > IO_TIMEOUT * 2 - IO_TIMEOUT / 3, "{waited:?}");
+            assert!(read(&*store, "large").await == parts.concat());
+        } else {
+            let kind = Error::from(completed.unwrap_err()).kind();
+            assert!(kind.is_transient(), "{kind:?}");
+            assert!(waited < IO_TIMEOUT * 3, "{waited:?}");
+        }
+    }
+}
+
 /// Parts cost money until somebody aborts them.
 #[tokio::test]
 async fn parts_of_a_dropped_upload_are_aborted() {

@@ -26,7 +26,7 @@ use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse,
     HttpResponseBody, HttpService, ReqwestConnector,
 };
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::breaker::Breaker;
 use super::budget::Budget;
@@ -35,6 +35,8 @@ use super::budget::Budget;
 const RETRIES: u32 = 3;
 /// Longest wait before the first retry; it doubles with each.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
+/// Longest work that a store may have with one request after it said that it began.
+const LONGEST_WORK: Duration = Duration::from_secs(600);
 /// Longest wait that a store may ask for.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
@@ -123,14 +125,7 @@ impl HttpService for Service {
                 .breaker
                 .enter()
                 .map_err(|is_open| HttpError::new(HttpErrorKind::Connect, is_open))?;
-            let sent = self.send(request.clone(), deadline);
-            let answer = match timeout_at(deadline, sent).await {
-                Ok(answer) => answer,
-                Err(_) => Err(HttpError::new(
-                    HttpErrorKind::Timeout,
-                    Silent(self.policy.name.clone(), self.policy.io_timeout),
-                )),
-            };
+            let answer = self.send(request.clone(), deadline).await;
             let Some(again) = verdict(&request, &answer) else {
                 // A conflict between conditional requests is an answer, though it is asked again.
                 pass.succeeded();
@@ -159,7 +154,8 @@ impl HttpService for Service {
 
 impl Service {
     /// Sends once. Copies and completions may fail after their head said 200 (AWS's
-    /// API_CompleteMultipartUpload): then their status is made what their body says.
+    /// API_CompleteMultipartUpload): then their status is made what their body says. Until it is
+    /// there the store sends spaces, for minutes if the object is large.
     async fn send(
         &self,
         request: HttpRequest,
@@ -167,7 +163,8 @@ impl Service {
     ) -> Result<HttpResponse, HttpError> {
         let may_fail_late = fails_late(&request);
         let asks_for_range = request.headers().contains_key(RANGE);
-        let mut response = self.client.execute(request).await?;
+        let answer = timeout_at(deadline, self.client.execute(request)).await;
+        let mut response = answer.map_err(|_| self.silent(self.policy.io_timeout))??;
         let is_range = response.headers().contains_key(CONTENT_RANGE);
         if asks_for_range && is_range && response.status() == StatusCode::OK {
             // rclone forgets the status; the header says all.
@@ -177,17 +174,17 @@ impl Service {
             return Ok(response);
         }
         let (mut head, body) = response.into_parts();
-        let bytes = match timeout_at(deadline, body.bytes()).await {
-            Ok(bytes) => bytes?,
-            Err(_) => {
-                let silent = Silent(self.policy.name.clone(), self.policy.io_timeout);
-                return Err(HttpError::new(HttpErrorKind::Timeout, silent));
-            }
-        };
+        // The client ends each silence that is longer than `io_timeout`.
+        let told = timeout(LONGEST_WORK, body.bytes()).await;
+        let bytes = told.map_err(|_| self.silent(LONGEST_WORK))??;
         if is_error(&bytes) {
             head.status = StatusCode::SERVICE_UNAVAILABLE;
         }
         Ok(HttpResponse::from_parts(head, bytes.into()))
+    }
+
+    fn silent(&self, waited: Duration) -> HttpError {
+        HttpError::new(HttpErrorKind::Timeout, Silent(self.policy.name.clone(), waited))
     }
 
     fn watch(&self, response: HttpResponse) -> HttpResponse {

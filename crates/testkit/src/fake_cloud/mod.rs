@@ -36,6 +36,9 @@ pub enum Trouble {
     LostReply,
     /// They are answered after a while.
     Delay(Duration),
+    /// Uploads in parts are completed at once, and answered after a head and so many spaces, one
+    /// after each pause.
+    SlowCompletion(usize, Duration),
     /// Bodies of answers break off after so many bytes.
     Cut(usize),
 }
@@ -152,6 +155,12 @@ async fn serve(mut client: TcpStream, shared: Arc<Mutex<Shared>>) {
     if let Trouble::Delay(delay) = trouble {
         tokio::time::sleep(delay).await;
     }
+    if let Trouble::SlowCompletion(spaces, pause) = trouble
+        && request.method == "POST"
+        && request.query.contains_key("uploadId")
+    {
+        return answer_slowly(&mut client, answer, spaces, pause).await;
+    }
     let bytes = answer.to_bytes(request.method == "HEAD");
     let cut = match trouble {
         Trouble::Cut(after) => (bytes.head + after).min(bytes.all.len()),
@@ -159,5 +168,18 @@ async fn serve(mut client: TcpStream, shared: Arc<Mutex<Shared>>) {
     };
     // The client may be gone.
     drop(client.write_all(&bytes.all[..cut]).await);
+    drop(client.shutdown().await);
+}
+
+/// The head, then spaces, then what is to be told.
+async fn answer_slowly(client: &mut TcpStream, answer: Answer, spaces: usize, pause: Duration) {
+    let body = [vec![b' '; spaces], answer.body].concat();
+    let bytes = Answer { body, ..answer }.to_bytes(false);
+    drop(client.write_all(&bytes.all[..bytes.head]).await);
+    for _ in 0..spaces {
+        tokio::time::sleep(pause).await;
+        drop(client.write_all(b" ").await);
+    }
+    drop(client.write_all(&bytes.all[bytes.head + spaces..]).await);
     drop(client.shutdown().await);
 }
