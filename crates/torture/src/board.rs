@@ -29,6 +29,8 @@ struct State {
     /// The version that was last acknowledged, for If-Match.
     latest: HashMap<String, (Content, String)>,
     facts: Vec<String>,
+    /// Of fsck at the end, without those that PHP left.
+    fsck: Option<usize>,
     /// Paths on which a PHP node was interrupted by an outage: bytes without a row may stay.
     interrupted: Vec<String>,
 }
@@ -127,6 +129,10 @@ impl Board {
         self.lock().facts.push(what.into());
     }
 
+    pub(crate) fn fsck_found(&self, findings: usize) {
+        self.lock().fsck = Some(findings);
+    }
+
     pub(crate) fn interrupted(&self, path: &str) {
         self.lock().interrupted.push(path.to_owned());
     }
@@ -204,6 +210,7 @@ impl Board {
             println!("\nVIOLATION of {}: {}", finding.promise, finding.what);
         }
         let found = state.findings.len();
+        println!("\n{}", state.row(options, events.len()));
         println!(
             "\n{} operations on {} and {found} violations (seed {})",
             events.len(),
@@ -227,6 +234,30 @@ impl Board {
             }
         }
         into
+    }
+}
+
+impl State {
+    /// A row of the table in docs/TESTING.md.
+    fn row(&self, options: &Options, operations: usize) -> String {
+        let count = |is: fn(&str) -> bool| {
+            let of_them = self.faults.iter().filter(|(what, _)| is(what));
+            of_them.map(|(_, count)| count).sum::<u64>()
+        };
+        let database = count(|what| what == "database killed");
+        let killed = count(|what| what.contains(" killed")) - database;
+        let paused = count(|what| what.contains(" stopped"));
+        let of_lines =
+            |what: &str| what.starts_with("database ") || what.starts_with("object store ");
+        let lines = count(of_lines) - database;
+        let gone = count(|what| what.contains("went away"));
+        let fsck = self.fsck.map_or_else(|| "not ended".to_owned(), |found| found.to_string());
+        format!(
+            "| {} | {} | {operations} | {killed} | {database} | {paused} | {lines} | {gone} | {} | {fsck} |",
+            options.store,
+            options.seed,
+            self.findings.len()
+        )
     }
 }
 

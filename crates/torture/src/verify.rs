@@ -311,14 +311,19 @@ async fn fsck(site: &Site, board: &Board) {
     if ends.len() != 1 || !matches!(ran.code, Some(0 | 4)) {
         board.found("P6", format!("fsck did not come to its end: {:?} {}", ran.code, ran.why()));
     }
+    let mut ours = 0;
     for finding in &findings {
         let path = finding["path"].as_str().unwrap_or_default();
         let class = Class::of(path);
         if class == Class::Race || (class.is_foreign() && board.was_interrupted(path)) {
             board.fact(format!("fsck, on a path that PHP left so: {finding}"));
         } else {
+            ours += 1;
             board.found("P6", format!("fsck: {finding}"));
         }
+    }
+    if ends.len() == 1 {
+        board.fsck_found(ours);
     }
     board.fact(format!("fsck --deep: {} findings in all", findings.len()));
 }
