@@ -166,19 +166,8 @@ impl Disk {
         let layout = Layout::of(key, block)
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the key is too long"))?;
         let path = self.tmp().join(temporary);
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create_new(true).mode(0o600);
-        let file = match options.open(&path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                self.make_dir(&self.tmp())?;
-                self.tag();
-                options.open(&path)?
-            }
-            opened => opened?,
-        };
+        let file = self.claim(&path)?;
         let temporary = Temporary(Some(path));
-        // Held until the file is closed, by the death of the process at the latest.
-        flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         let bytes = key.bytes(block);
         let opened = Block {
             file: Arc::new(file),
@@ -189,6 +178,28 @@ impl Disk {
         };
         let target = self.path(key, block);
         Ok(Writer { opened, layout, summing: Summing::default(), written: 0, temporary, target })
+    }
+
+    /// A new file that is locked until it is closed, by the death of the process at the latest.
+    /// Between the two steps it looks like what a dead writer left, so sweeps are kept out.
+    fn claim(&self, path: &Path) -> io::Result<File> {
+        match self.try_claim(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                self.make_dir(&self.tmp())?;
+                self.tag();
+                self.try_claim(path)
+            }
+            claimed => claimed,
+        }
+    }
+
+    fn try_claim(&self, path: &Path) -> io::Result<File> {
+        let dir = File::open(self.tmp())?;
+        retry_on_intr(|| flock(&dir, FlockOperation::LockShared))?;
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create_new(true).mode(0o600).open(path)?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(file)
     }
 
     fn make_dir(&self, dir: &Path) -> io::Result<()> {
@@ -203,8 +214,16 @@ impl Disk {
         }
     }
 
-    /// Removes what writers left that are dead. A lock that can be had is nobody's.
+    /// Removes what writers left that are dead. A lock that can be had is nobody's. Another time
+    /// will do as well: while files are being made, nothing is done.
     pub(crate) fn sweep(&self) -> io::Result<()> {
+        let dir = match File::open(self.tmp()) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            dir => dir?,
+        };
+        if flock(&dir, FlockOperation::NonBlockingLockExclusive).is_err() {
+            return Ok(());
+        }
         let entries = match std::fs::read_dir(self.tmp()) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
             entries => entries?,
@@ -418,3 +437,43 @@ fn write_all(file: &File, mut bytes: &[u8], mut at: u64) -> io::Result<()> {
 
 // A block fits a header's 32-bit numbers.
 const _: () = assert!(BLOCK <= 1 << 30 && BLOCK.is_multiple_of(PIECE));
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    /// Ends the sweeps, also when the test fails.
+    struct Over<'a>(&'a AtomicBool);
+
+    impl Drop for Over<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Sweeps come whenever a part of a cache is looked at, also by other processes.
+    #[test]
+    fn a_sweep_leaves_new_files_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::new(dir.path().to_owned());
+        let now = Timestamp::from_secs(1_700_000_000);
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let _over = Over(&is_over);
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    disk.sweep().unwrap();
+                }
+            });
+            for n in 0..500 {
+                let key = Key::new("s3", &format!("a/{n}"), "1", 3);
+                let mut writer = disk.create(&key, 0, "new").unwrap();
+                writer.write(b"abc").unwrap();
+                writer.finish(&disk, now).unwrap();
+                assert!(disk.has(&key, 0), "{n}");
+            }
+        });
+    }
+}
