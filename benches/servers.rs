@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ezdfs_binarydata::LocalOptions;
-use ezdfs_core::{DirPath, FilePath, MetadataStore, NamePrefix, OsEntropy, SystemClock};
+use ezdfs_core::{CloudSide, DirPath, FilePath, MetadataStore, NamePrefix, OsEntropy, SystemClock};
 use ezdfs_engine::{BinaryStore, FileService, Options, Parts, PublishOptions};
 use ezdfs_metadata::server::{FeedChoice, Host, InstallStep, Password, ServerOptions, Tls};
 use ezdfs_metadata::{mysql, postgres};
@@ -165,6 +165,7 @@ async fn service(database: &TestDatabase, files: &Path) -> FileService {
         store: opened.store,
         prefix: opened.prefix,
         capabilities: opened.capabilities,
+        side: CloudSide::default(),
         io_timeout: Duration::from_secs(30),
     };
     let parts = Parts {

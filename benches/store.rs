@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
 use ezdfs_binarydata::LocalOptions;
-use ezdfs_core::{DirPath, FilePath, NamePrefix, OsEntropy, Scope, SystemClock};
+use ezdfs_core::{CloudSide, DirPath, FilePath, NamePrefix, OsEntropy, Scope, SystemClock};
 use ezdfs_engine::{BinaryStore, FileService, Options, Parts, PublishOptions};
 use ezdfs_metadata::{SqliteMetadata, SqliteOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
@@ -92,6 +92,7 @@ async fn service(dir: &Path, rows: u32) -> FileService {
         store: opened.store,
         prefix: opened.prefix,
         capabilities: opened.capabilities,
+        side: CloudSide::default(),
         io_timeout: Duration::from_secs(30),
     };
     let metadata = Arc::new(metadata);

@@ -193,6 +193,7 @@ pub(crate) fn on_handlers(
         store: side.binary.store,
         prefix: side.binary.prefix,
         capabilities: side.binary.capabilities,
+        side: side.binary.side,
         io_timeout: store.io_timeout,
     };
     let options = Options {

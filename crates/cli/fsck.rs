@@ -54,7 +54,8 @@ nothing repaired).
 JSON (--json): one object per finding with kind, path, size (where known) and detail; one per
 repair with repaired (the kind), path, done and outcome; at the end one with summary: rows,
 objects, bytes, read, young, busy, orphan_bytes, adoptable, found and repaired (by kind), failed,
-refused (why nothing was or would be repaired). --restore-quarantine: one with restored and kept.
+refused (why nothing was or would be repaired), uploads_unknown (why unfinished uploads were not
+looked for). --restore-quarantine: one with restored and kept.
 
 Examples:
   ezdfs fsck
@@ -344,6 +345,9 @@ impl Printer {
                     "Nothing was repaired. If this is as it should be, allow it with --max-suspects.",
                 )?;
             }
+        }
+        if let Some(reason) = &summary.uploads_unknown {
+            self.out.line(&format!("unfinished uploads were not looked for: {reason}"))?;
         }
         if summary.failed > 0 {
             self.out.line(&format!("{} repairs failed (-v shows why)", summary.failed))?;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use clap::Args;
 use ezdfs_binarydata::LocalStore;
-use ezdfs_engine::Maintained;
+use ezdfs_core::ErrorKind;
+use ezdfs_engine::{AbortedUploads, Maintained};
 use serde::Serialize;
 
 use crate::context::{Context, Store};
@@ -16,14 +17,14 @@ use crate::when::parse_duration;
 const AFTER: &str = "\
 Does once what `serve` does all the time: rolls interrupted work forward, hides expired files,
 removes the bytes of deleted files whose grace is over and of quarantined ones whose time has
-come, trims the change feed; removes staged files that crashed writers left; and queues deleted
-bytes that no pending work names. Nothing that a visible file names is ever removed. May run on
-all nodes at once. A database or a store that fails ends it with exit code 1. Unfinished uploads
-to object stores are not listed: let a lifecycle rule of the bucket remove them.
+come, trims the change feed; removes staged files that crashed writers left, and aborts their uploads
+to S3 and Google Cloud Storage (Azure drops them after a week); and queues deleted bytes that no
+pending work names. Nothing that a visible file names is ever removed. May run on all nodes at
+once. A database or a store that fails ends it with exit code 1.
 Exit code 3: some of it failed, was named in the log, and is tried again at the next run.
 
 JSON (--json): one object with rolled, reaped, expired, forgotten, trimmed, failed, requeued,
-staging_files, staging_bytes, staging_kept.
+staging_files, staging_bytes, staging_kept, uploads_aborted, uploads_kept.
 
 Examples:
   ezdfs gc
@@ -33,8 +34,8 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub(crate) struct GcArgs {
-    /// How long ago a staged file was last written before it is taken for abandoned. Files of
-    /// running processes of this machine always stay.
+    /// How long ago a staged file or an unfinished upload was last written before it is taken for
+    /// abandoned. Files of running processes of this machine always stay; uploads do not.
     #[arg(long, value_name = "AGE", default_value = "1h", value_parser = parse_duration)]
     staging_age: Duration,
     /// How long deleted bytes stay that no pending work names any more, e.g. after the database was
@@ -54,6 +55,8 @@ struct Cleaned {
     staging_files: u64,
     staging_bytes: u64,
     staging_kept: u64,
+    uploads_aborted: u64,
+    uploads_kept: u64,
 }
 
 pub(crate) async fn run(args: GcArgs, context: &Context) -> Result {
@@ -67,6 +70,7 @@ pub(crate) async fn run(args: GcArgs, context: &Context) -> Result {
     if let Some(local) = &store.local {
         prune_quarantine(&store, local).await?;
     }
+    let uploads = abort_uploads(&store, args.staging_age).await?;
     let mut out = Out::new();
     let cleaned = Cleaned {
         maintained,
@@ -74,6 +78,8 @@ pub(crate) async fn run(args: GcArgs, context: &Context) -> Result {
         staging_files: swept.files,
         staging_bytes: swept.bytes,
         staging_kept: swept.kept,
+        uploads_aborted: uploads.aborted,
+        uploads_kept: uploads.kept,
     };
     if args.json {
         out.json(&cleaned)?;
@@ -87,6 +93,8 @@ pub(crate) async fn run(args: GcArgs, context: &Context) -> Result {
             (requeued, "deleted files without pending work, to be removed later"),
             (maintained.failed, "pieces of work failed"),
             (swept.kept, "staged files kept"),
+            (uploads.aborted, "abandoned uploads aborted"),
+            (uploads.kept, "unfinished uploads kept"),
         ] {
             out.line(&format!("{count:>9} {what}"))?;
         }
@@ -95,6 +103,17 @@ pub(crate) async fn run(args: GcArgs, context: &Context) -> Result {
     }
     out.flush()?;
     Ok(if maintained.failed > 0 { Outcome::Partial } else { Outcome::Done })
+}
+
+/// Not every store tells of uploads, nor tells everybody.
+async fn abort_uploads(store: &Store, age: Duration) -> Result<AbortedUploads> {
+    match store.service.abort_uploads(age).await {
+        Err(e) if matches!(e.kind(), ErrorKind::Unsupported | ErrorKind::PermissionDenied) => {
+            tracing::warn!(error = %e, "unfinished uploads were not looked for");
+            Ok(AbortedUploads::default())
+        }
+        done => Ok(done?),
+    }
 }
 
 /// Removes the directories that quarantined files have left.

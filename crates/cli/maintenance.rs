@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ezdfs_binarydata::LocalStore;
-use ezdfs_core::{Entropy as _, OsEntropy, Result};
+use ezdfs_core::{Entropy as _, ErrorKind, OsEntropy, Result};
 use ezdfs_engine::FileService;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -18,8 +18,9 @@ const JITTER: Duration = Duration::from_secs(1);
 /// than this task.
 const FOREIGN_AT_ONCE: u32 = 1_000;
 const FOREIGN_STEPS: u32 = 64;
-/// Between two sweeps of staged files, and how old they are then. On NFS without locking the age
-/// alone tells an abandoned file from one that is being written.
+/// Between two sweeps of staged files or of unfinished uploads, and how old they are then. On NFS
+/// without locking, and in a cloud, the age alone tells an abandoned one from one that is being
+/// written.
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 const STAGED_MAX_AGE: Duration = Duration::from_secs(24 * 3600);
 
@@ -50,6 +51,8 @@ impl Maintenance {
 
 async fn run(service: FileService, local: Option<Arc<LocalStore>>, stop: CancellationToken) {
     let mut sweep_at = service.clock().boot();
+    // Nodes that start together need not ask together.
+    let mut abort_at = service.clock().boot() + OsEntropy.jitter(SWEEP_EVERY);
     while !stop.is_cancelled() {
         if let Err(e) = round(&service).await {
             tracing::error!(error = %e, "maintenance failed; it is tried again");
@@ -59,6 +62,10 @@ async fn run(service: FileService, local: Option<Arc<LocalStore>>, stop: Cancell
         {
             sweep_at = service.clock().boot() + SWEEP_EVERY;
             sweep(&service, local).await;
+        }
+        if service.clock().boot() >= abort_at {
+            abort_at = service.clock().boot() + SWEEP_EVERY;
+            abort_uploads(&service).await;
         }
         let pause = EVERY + OsEntropy.jitter(JITTER);
         tokio::select! {
@@ -78,6 +85,19 @@ async fn round(service: &FileService) -> Result<()> {
     let done = service.maintain().await?;
     tracing::debug!(?done, "maintained");
     Ok(())
+}
+
+async fn abort_uploads(service: &FileService) {
+    match service.abort_uploads(STAGED_MAX_AGE).await {
+        // Each was told.
+        Ok(_) => {}
+        Err(e) if matches!(e.kind(), ErrorKind::Unsupported | ErrorKind::PermissionDenied) => {
+            tracing::debug!(error = %e, "unfinished uploads are not looked for");
+        }
+        Err(e) => {
+            tracing::warn!(error = %e, "unfinished uploads cannot be aborted; it is tried again");
+        }
+    }
 }
 
 async fn sweep(service: &FileService, local: &LocalStore) {

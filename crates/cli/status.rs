@@ -224,7 +224,7 @@ async fn of(store: &Store) -> Status {
         reachable: probed.is_ok(),
         error: probed.as_ref().err().map(ToString::to_string),
         degraded: Vec::new(),
-        conditions: ConditionsJson::of(&binary.capabilities),
+        conditions: ConditionsJson::of(&binary.capabilities()),
     };
     if let Some(e) = &metadata.error {
         problems.push(format!("metadata handler `{}` fails: {e}", metadata.handler));

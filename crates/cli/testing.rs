@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ezdfs_cache::FileCache;
-use ezdfs_core::{Capabilities, KeyPrefix, NamePrefix, OsEntropy, SystemClock};
+use ezdfs_core::{Capabilities, CloudSide, KeyPrefix, NamePrefix, OsEntropy, SystemClock};
 use ezdfs_engine::{BinaryStore, FileService, Options, Parts, PublishOptions};
 use ezdfs_metadata::MemoryMetadata;
 
@@ -35,6 +35,7 @@ fn with(options: Options) -> FileService {
             store: Arc::new(object_store::memory::InMemory::new()),
             prefix: KeyPrefix::default(),
             capabilities: Capabilities::MEMORY,
+            side: CloudSide::default(),
             io_timeout: Duration::from_secs(5),
         },
         clock,

@@ -1,6 +1,8 @@
 //! The command line, end to end, on the real binary.
 
 mod cache;
+#[cfg(feature = "aws")]
+mod clouds;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod cluster;
 mod conditions;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use ezdfs_binarydata::{LocalOptions, LocalStore};
 use ezdfs_core::{
-    Capabilities, Clock, DirPath, Entry, Error, ErrorKind, FilePath, KeyPrefix, MetadataStore,
-    Name, NamePrefix, OsEntropy, SystemClock,
+    Capabilities, Clock, CloudSide, DirPath, Entry, Error, ErrorKind, FilePath, KeyPrefix,
+    MetadataStore, Name, NamePrefix, OsEntropy, SystemClock,
 };
 use ezdfs_engine::{BinaryStore, FileService, Options, Parts, PublishOptions, Published};
 use ezdfs_http::{Limits, Policies, ServeSettings, Server, SigningKeys};
@@ -295,6 +295,7 @@ async fn service(
             store: Arc::new(LocalStore::open(root, local).unwrap()),
             prefix: KeyPrefix::default(),
             capabilities: Capabilities::LOCAL,
+            side: CloudSide::default(),
             io_timeout: Duration::from_secs(30),
         },
         clock,

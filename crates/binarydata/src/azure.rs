@@ -3,7 +3,7 @@
 use ezdfs_core::{KeyPrefix, Result};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 
-use crate::cloud::{CloudOptions, Completes, is_plain_http, opened, refused};
+use crate::cloud::{AzureStore, CloudOptions, Completes, is_plain_http, opened, refused};
 use crate::open::Opened;
 
 /// A container, and how to get at it. No `Debug`: it holds a secret.
@@ -52,5 +52,7 @@ pub fn open_azure(options: AzureOptions, cloud: &CloudOptions) -> Result<Opened>
         .with_disable_tagging(true)
         .build()
         .map_err(refused)?;
-    Ok(opened(store, prefix, cloud, &connector, Completes::Always))
+    // Blocks that were never committed go after a week; there is no call to list them.
+    let store = AzureStore(store);
+    Ok(opened(store, prefix, cloud, &connector, Completes::ByItself, None))
 }

@@ -3,8 +3,11 @@
 use ezdfs_core::{KeyPrefix, Result};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 
-use crate::cloud::{CloudOptions, Completes, is_plain_http, opened, refused};
+use crate::cloud::{Access, CloudOptions, Completes, is_plain_http, opened, refused, uploads};
 use crate::open::Opened;
+
+/// Google's own endpoint.
+const SERVICE: &str = "https://storage.googleapis.com";
 
 /// A bucket, and how to get at it. No `Debug`: it holds a secret.
 #[derive(Clone)]
@@ -37,6 +40,7 @@ pub fn open_gcs(options: GcsOptions, cloud: &CloudOptions) -> Result<Opened> {
         builder = builder.with_base_url(endpoint);
     }
     let connector = cloud.connector();
+    let url = format!("{}/{bucket}", endpoint.as_deref().unwrap_or(SERVICE).trim_end_matches('/'));
     let store = builder
         .with_bucket_name(bucket)
         .with_client_options(cloud.client(is_plain_http(endpoint.as_deref()))?)
@@ -44,5 +48,7 @@ pub fn open_gcs(options: GcsOptions, cloud: &CloudOptions) -> Result<Opened> {
         .with_http_connector(connector.clone())
         .build()
         .map_err(refused)?;
-    Ok(opened(store, prefix, cloud, &connector, Completes::Always))
+    let access = Access::Gcs(store.credentials().clone());
+    let uploads = uploads(url, access, prefix.clone(), cloud, &connector)?;
+    Ok(opened(store, prefix, cloud, &connector, Completes::Always, Some(uploads)))
 }

@@ -5,7 +5,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ezdfs_core::{Capabilities, Error, ErrorKind, KeyPrefix, Result};
+use ezdfs_core::{Capabilities, CloudSide, Error, ErrorKind, KeyPrefix, Result};
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
@@ -21,6 +21,8 @@ pub struct Opened {
     pub prefix: KeyPrefix,
     /// What the store can do.
     pub capabilities: Capabilities,
+    /// What only a cloud has.
+    pub side: CloudSide,
     /// The store again when it is a local one: it has directories of its own, and staged files to
     /// be swept.
     pub local: Option<Arc<LocalStore>>,
@@ -37,6 +39,7 @@ impl Opened {
             store,
             prefix,
             capabilities,
+            side: CloudSide::default(),
             local: None,
             #[cfg(feature = "cloud")]
             cloud: None,

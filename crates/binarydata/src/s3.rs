@@ -3,8 +3,11 @@
 use ezdfs_core::{Error, ErrorKind, KeyPrefix, Result};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, S3CopyIfNotExists};
 
-use crate::cloud::{CloudOptions, Completes, is_plain_http, opened, refused};
+use crate::cloud::{Access, CloudOptions, Completes, is_plain_http, opened, refused, uploads};
 use crate::open::Opened;
+
+/// Where nobody names one, as object_store has it.
+const REGION: &str = "us-east-1";
 
 /// A bucket, and how to get at it. No `Debug`: it holds a secret.
 #[derive(Clone)]
@@ -48,14 +51,18 @@ pub fn open_s3(options: S3Options, cloud: &CloudOptions) -> Result<Opened> {
         }
         None => env,
     };
-    if let Some(region) = region {
-        builder = builder.with_region(region);
-    }
+    let region = region.unwrap_or_else(|| REGION.to_owned());
+    builder = builder.with_region(region.clone());
+    let service = endpoint.clone().unwrap_or_else(|| format!("https://s3.{region}.amazonaws.com"));
+    let url = if path_style {
+        format!("{}/{bucket}", service.trim_end_matches('/'))
+    } else {
+        virtual_hosted(&service, &bucket)?
+    };
     if let Some(endpoint) = &endpoint {
-        // Here the host has the bucket's name in front already.
-        let endpoint =
-            if path_style { endpoint.clone() } else { virtual_hosted(endpoint, &bucket)? };
-        // Of the two this one counts, whichever the environment sets.
+        // Of the two this one counts, whichever the environment sets. Here the host has the
+        // bucket's name in front already.
+        let endpoint = if path_style { endpoint.clone() } else { url.clone() };
         builder = builder.with_config(AmazonS3ConfigKey::S3Endpoint, endpoint);
     }
     let connector = cloud.connector();
@@ -72,7 +79,9 @@ pub fn open_s3(options: S3Options, cloud: &CloudOptions) -> Result<Opened> {
         .with_copy_if_not_exists(S3CopyIfNotExists::Multipart)
         .build()
         .map_err(refused)?;
-    Ok(opened(store, prefix, cloud, &connector, Completes::OnCondition))
+    let access = Access::S3 { credentials: store.credentials().clone(), region };
+    let uploads = uploads(url, access, prefix.clone(), cloud, &connector)?;
+    Ok(opened(store, prefix, cloud, &connector, Completes::OnCondition, Some(uploads)))
 }
 
 /// `https://host:port` to `https://bucket.host:port`.

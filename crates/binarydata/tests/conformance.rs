@@ -131,3 +131,86 @@ mod gcs_fake {
         (fake, store, Capabilities { conditions, ..Capabilities::CLOUD })
     }
 }
+
+/// Azure Blob Storage, on Azurite. It makes slashes of backslashes, so that names with one are
+/// refused; the other names are tried here.
+mod azure {
+    use super::*;
+    use ezdfs_core::Conditions;
+    use ezdfs_testkit::TestContainer;
+    use ezdfs_testkit::object_store_suite::names::AWKWARD;
+    use ezdfs_testkit::object_store_suite::{exists, key, keys, put, read};
+    use object_store::ObjectStoreExt as _;
+
+    ezdfs_testkit::object_store_suite! { @cases fixture
+        names::twins_are_distinct
+        names::reserved_keys_work
+        writes::a_put_replaces_the_whole_object
+        writes::every_overwrite_has_another_etag
+        writes::create_mode_refuses_what_exists
+        writes::update_mode_compares_the_etag
+        writes::attributes_are_accepted
+        writes::deleting_what_is_missing_succeeds
+        writes::deletes_are_exact
+        writes::concurrent_puts_leave_one_whole_version
+        reads::conditions_are_checked
+        reads::ranges_are_cut_or_refused
+        reads::several_ranges_at_once
+        reads::an_empty_object_can_be_read
+        reads::a_large_object_streams
+        reads::head_brings_no_bytes
+        reads::what_is_missing_is_not_found
+        listing::listings_are_sorted_by_bytes
+        listing::an_offset_skips_what_comes_before
+        listing::prefixes_are_whole_segments
+        listing::a_delimiter_shows_one_level
+        listing::listing_and_head_agree
+        moves::a_copy_is_independent
+        moves::a_copy_can_refuse_to_overwrite
+        moves::a_rename_moves_and_overwrites
+        moves::a_rename_can_refuse_to_overwrite
+        moves::moving_what_is_missing_is_not_found
+        uploads::parts_stand_in_order
+        uploads::an_empty_upload_makes_an_empty_object
+        uploads::an_aborted_upload_leaves_nothing
+        uploads::a_dropped_upload_leaves_nothing
+        uploads::nothing_shows_before_completion
+        uploads::a_seal_tells_the_final_pin
+    }
+
+    fn fixture() -> Option<((), Arc<dyn ObjectStore>, Capabilities)> {
+        let container = TestContainer::azure()?;
+        let capabilities = Capabilities { conditions: Conditions::WHOLE, ..Capabilities::CLOUD };
+        Some(((), buckets::open_container(&container).store, capabilities))
+    }
+
+    #[tokio::test]
+    async fn names_are_literal_or_refused() {
+        let Some((_, store, _)) = fixture() else { return };
+        let mut stored = Vec::new();
+        for name in AWKWARD {
+            for name in [format!("d/{name}"), format!("e/{name}/f")] {
+                if name.contains('\\') {
+                    let refused = store.put(&key(&name), "x".into()).await.unwrap_err();
+                    let kind = ezdfs_core::Error::from(refused).kind();
+                    assert_eq!(kind, ezdfs_core::ErrorKind::InvalidPath, "{name}");
+                    let (to, from) = (key(&name), key("source"));
+                    store.put(&from, "x".into()).await.unwrap();
+                    assert!(store.copy(&from, &to).await.is_err());
+                    assert!(!exists(&*store, &name).await);
+                    store.delete(&from).await.unwrap();
+                    continue;
+                }
+                put(&*store, &name, name.as_bytes()).await;
+                stored.push(name);
+            }
+        }
+        stored.sort_unstable();
+        assert_eq!(keys(&*store, None).await, stored);
+        for name in &stored {
+            assert_eq!(read(&*store, name).await, name.as_bytes(), "{name}");
+            store.delete(&key(name)).await.unwrap();
+        }
+        assert_eq!(keys(&*store, None).await, Vec::<String>::new());
+    }
+}

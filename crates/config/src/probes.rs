@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ezdfs_binarydata::Opened;
-use ezdfs_core::{Clock as _, Conditions, SystemClock, Timestamp};
+use ezdfs_binarydata::{Cloud, Opened};
+use ezdfs_core::{Clock as _, Conditions, Entropy as _, OsEntropy, Probed, SystemClock, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::load::Loaded;
@@ -15,6 +15,10 @@ use crate::settings::BinaryHandler;
 const AGE: Duration = Duration::from_secs(24 * 3600);
 /// Longest time that a probe may take: a node must start while its store is away.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Longest waits before a store that was away is asked again: it doubles from the first to the
+/// last. Chance shortens them by half at most.
+const FIRST_WAIT: Duration = Duration::from_secs(2);
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// As it is kept, in TOML.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,7 +36,7 @@ struct Kept {
 }
 
 /// Adds to the capabilities what a probe finds, now or earlier. A store that cannot be probed is
-/// used as one that honours nothing, which is slower and as safe.
+/// used as one that honours nothing, which is slower and as safe, until it answers.
 pub(crate) async fn add(loaded: &Loaded, name: &str, handler: &BinaryHandler, opened: &mut Opened) {
     let Some(cloud) = &opened.cloud else { return };
     let file = loaded.data_dir.join("probes").join(format!("{name}.toml"));
@@ -43,14 +47,61 @@ pub(crate) async fn add(loaded: &Loaded, name: &str, handler: &BinaryHandler, op
         opened.capabilities.conditions = kept;
         return;
     }
+    let probe = Probe { name: name.to_owned(), store, file, cloud: cloud.clone() };
     let patience = PATIENCE.min(loaded.settings.store.io_timeout);
-    match tokio::time::timeout(patience, cloud.probe()).await {
-        Ok(Ok(found)) => {
-            opened.capabilities.conditions = found;
-            write(&file, store, now, found).await;
+    match probe.run(patience).await {
+        Some(found) => opened.capabilities.conditions = found,
+        None => {
+            tracing::warn!(handler = name, "the store is asked again while this process lives");
+            // It ends with the store, and with the runtime.
+            tokio::spawn(probe.until_answered(opened.side.probed.clone(), patience));
         }
-        Ok(Err(e)) => tracing::warn!(handler = name, error = %e, "the store could not be probed"),
-        Err(_) => tracing::warn!(handler = name, "the store could not be probed: no answer"),
+    }
+}
+
+/// A question to a store.
+struct Probe {
+    name: String,
+    /// URL and endpoint.
+    store: String,
+    /// Where the answer is kept.
+    file: PathBuf,
+    cloud: Cloud,
+}
+
+impl Probe {
+    /// Asks once, and keeps the answer.
+    async fn run(&self, patience: Duration) -> Option<Conditions> {
+        let name = &self.name;
+        match tokio::time::timeout(patience, self.cloud.probe()).await {
+            Ok(Ok(found)) => {
+                write(&self.file, self.store.clone(), SystemClock.now(), found).await;
+                Some(found)
+            }
+            Ok(Err(e)) => {
+                tracing::warn!(handler = %name, error = %e, "the store could not be probed");
+                None
+            }
+            Err(_) => {
+                tracing::warn!(handler = %name, "the store could not be probed: no answer");
+                None
+            }
+        }
+    }
+
+    async fn until_answered(self, probed: Probed, patience: Duration) {
+        let mut longest = FIRST_WAIT;
+        loop {
+            tokio::time::sleep(longest / 2 + OsEntropy.jitter(longest / 2)).await;
+            if !probed.is_awaited() {
+                return;
+            }
+            if let Some(found) = self.run(patience).await {
+                tracing::info!(handler = %self.name, ?found, "the store has been probed");
+                return probed.tell(found);
+            }
+            longest = (longest * 2).min(LONGEST_WAIT);
+        }
     }
 }
 

@@ -18,6 +18,7 @@
 //! | [`metadata`] | [`MetadataStore`], the seam to the metadata handlers |
 //! | [`bad_entry`] | [`BadEntry`]: what a listing meets that cannot be an object |
 //! | [`capabilities`] | what a binarydata handler can do, and [`SealSlot`] |
+//! | [`uploads`] | [`CloudSide`]: what only a cloud has, unfinished [`Uploads`] above all |
 
 pub mod bad_entry;
 pub mod capabilities;
@@ -33,6 +34,7 @@ pub mod name;
 pub mod path;
 pub mod record;
 pub mod time;
+pub mod uploads;
 
 pub use bad_entry::{BadEntries, BadEntry, BadReason};
 pub use capabilities::{Capabilities, Conditions, ReplaceSlot, Replaces, Seal, SealSlot};
@@ -50,3 +52,4 @@ pub use name::{KeyPrefix, Name, NameHash, NamePrefix, Scope};
 pub use path::{DirPath, FilePath, PathError};
 pub use record::{BaseRow, NodeKind, NodeRow, Record, Witness};
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};
+pub use uploads::{CloudSide, Probed, Upload, UploadMarker, UploadPage, Uploads};

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use ezdfs_core::capabilities::TOKEN_ATTRIBUTE;
 use ezdfs_core::{
-    Capabilities, DirPath, Error, ErrorKind, FilePath, KeyPrefix, Pin, Result, Timestamp, Token,
+    Capabilities, CloudSide, DirPath, Error, ErrorKind, FilePath, KeyPrefix, Pin, Result,
+    Timestamp, Token,
 };
 use object_store::path::Path as ObjectKey;
 use object_store::{
@@ -24,8 +25,11 @@ pub struct BinaryStore {
     pub store: Arc<dyn ObjectStore>,
     /// What stands before each path in the object key.
     pub prefix: KeyPrefix,
-    /// What the store can do.
+    /// What the store can do, as far as that was known when it was opened: see
+    /// [`Self::capabilities`].
     pub capabilities: Capabilities,
+    /// What only a cloud has.
+    pub side: CloudSide,
     /// Longest silence of the store before a call counts as failed.
     pub io_timeout: Duration,
 }
@@ -44,6 +48,13 @@ pub struct ObjectInfo {
 }
 
 impl BinaryStore {
+    /// What the store can do, as far as that is known by now.
+    #[must_use]
+    pub fn capabilities(&self) -> Capabilities {
+        let conditions = self.side.probed.get().unwrap_or(self.capabilities.conditions);
+        Capabilities { conditions, ..self.capabilities }
+    }
+
     /// The literal key of a path.
     ///
     /// # Errors

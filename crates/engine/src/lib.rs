@@ -27,6 +27,7 @@
 //! | `cached` | bytes on disk, of a remote back end |
 //! | [`maintenance`] | recovery, reaper, expiry sweep and clean-up, once |
 //! | [`member`] | heartbeats of long-lived processes |
+//! | [`uploads`] | uploads to clouds that nobody completed |
 //! | [`mtime`], [`precondition`], [`media`], [`owner`] | small rules |
 
 pub mod binary;
@@ -62,6 +63,7 @@ pub mod touch;
 pub mod trash;
 pub mod unreadable;
 pub mod upload;
+pub mod uploads;
 mod voiding;
 
 pub use binary::{BinaryStore, ObjectInfo};
@@ -78,3 +80,4 @@ pub use rename::Renamed;
 pub use service::{FileService, Options, Parts};
 pub use touch::Touch;
 pub use upload::Upload;
+pub use uploads::AbortedUploads;

@@ -236,7 +236,7 @@ impl FileService {
         expected: Expected<'_>,
         held: &mut Held,
     ) -> Result<Put, NotPut> {
-        let capabilities = self.inner.binary.capabilities;
+        let capabilities = self.inner.binary.capabilities();
         if !capabilities.replace_slot {
             // On this machine a rename under the hold is one step.
             let is_checked = capabilities.atomic_rename;
@@ -383,7 +383,7 @@ impl FileService {
                 Replaces::Anything
             }
         };
-        if self.inner.binary.capabilities.heeds(sealed.size, &replaces) {
+        if self.inner.binary.capabilities().heeds(sealed.size, &replaces) {
             upload.replaces.set(replaces);
         }
         let put = upload.upload.complete().await.map_err(|e| {

@@ -24,5 +24,5 @@ pub use mariadb_writer::MariadbForeignWriter;
 pub use own_server::{OwnServer, OwnStore};
 pub use php::{IbexaNode, PdoNode, PhpNode};
 pub use postgres_writer::PostgresForeignWriter;
-pub use servers::{TestBucket, TestDatabase};
+pub use servers::{TestBucket, TestContainer, TestDatabase};
 pub use sqlite_writer::SqliteForeignWriter;

@@ -10,7 +10,13 @@
 //! | `upload` | small objects by one PUT, large ones in parts; conditions; leftovers |
 //! | `body` | a body that breaks is resumed, pinned |
 //! | `probe` | which conditional requests a store honours |
+//! | `azure` | what Azure does unlike the others |
+//! | `uploads`, `access` | uploads that nobody completed: found and aborted |
 
+#[cfg(feature = "xml")]
+mod access;
+#[cfg(feature = "azure")]
+mod azure;
 mod body;
 mod breaker;
 mod budget;
@@ -18,18 +24,27 @@ mod probe;
 mod store;
 mod transport;
 mod upload;
+#[cfg(feature = "xml")]
+mod uploads;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ezdfs_core::{
-    Capabilities, Conditions, Entropy, Error, ErrorKind, KeyPrefix, OsEntropy, Result,
+    Capabilities, CloudSide, Conditions, Entropy, Error, ErrorKind, KeyPrefix, OsEntropy, Result,
+    Uploads,
 };
+#[cfg(feature = "xml")]
+use object_store::client::HttpConnector as _;
 use object_store::multipart::MultipartStore;
 use object_store::{BackoffConfig, Certificate, ClientOptions, ObjectStore, RetryConfig};
 
 use crate::open::Opened;
+#[cfg(feature = "xml")]
+pub(crate) use access::Access;
+#[cfg(feature = "azure")]
+pub(crate) use azure::AzureStore;
 use store::CloudStore;
 use transport::Connector;
 
@@ -125,8 +140,10 @@ pub struct Cloud {
 pub(crate) enum Completes {
     /// S3 does not sign the header, so that it can be added.
     OnCondition,
-    /// Azure signs it; GCS has none.
+    /// GCS has none.
     Always,
+    /// Azure signs it. Only the client's own uploads send attributes, and take no condition.
+    ByItself,
 }
 
 impl Cloud {
@@ -136,9 +153,12 @@ impl Cloud {
     /// # Errors
     /// When the store does not answer, or does not let this user write.
     pub async fn probe(&self) -> Result<Conditions> {
-        let completes = self.completes == Completes::OnCondition;
+        let parts = match self.completes {
+            Completes::OnCondition => self.store.parts(),
+            Completes::Always | Completes::ByItself => None,
+        };
         let token = self.entropy.token();
-        probe::probe(&self.store, &self.prefix, token, completes).await.map_err(|e| {
+        probe::probe(&self.store, &self.prefix, token, parts).await.map_err(|e| {
             Error::from(e).context("which conditional requests the store honours is not known")
         })
     }
@@ -151,14 +171,39 @@ pub(crate) fn opened<S>(
     options: &CloudOptions,
     connector: &Connector,
     completes: Completes,
+    uploads: Option<Arc<dyn Uploads>>,
 ) -> Opened
 where
     S: ObjectStore + MultipartStore,
 {
-    let store = Arc::new(CloudStore::new(Arc::new(store), connector.policy()));
+    let store = Arc::new(store);
+    let parts: Option<Arc<dyn MultipartStore>> = match completes {
+        Completes::OnCondition | Completes::Always => Some(store.clone()),
+        Completes::ByItself => None,
+    };
+    let store = Arc::new(CloudStore::new(store, parts, connector.policy()));
     let entropy = Arc::clone(&options.entropy);
     let opened = Opened::new(store.clone(), prefix.clone(), Capabilities::CLOUD);
-    Opened { cloud: Some(Cloud { store, prefix, entropy, completes }), ..opened }
+    let side = CloudSide { uploads, ..CloudSide::default() };
+    Opened { cloud: Some(Cloud { store, prefix, entropy, completes }), side, ..opened }
+}
+
+/// The unfinished uploads of a bucket. `bucket` is its URL.
+///
+/// # Errors
+/// [`ErrorKind::Config`] for certificates that cannot be used.
+#[cfg(feature = "xml")]
+pub(crate) fn uploads(
+    bucket: String,
+    access: Access,
+    prefix: KeyPrefix,
+    options: &CloudOptions,
+    connector: &Connector,
+) -> Result<Arc<dyn Uploads>> {
+    let client = options.client(is_plain_http(Some(&bucket)))?;
+    let client = connector.connect(&client).map_err(refused)?;
+    let (name, io_timeout) = (options.handler.clone(), options.io_timeout);
+    Ok(Arc::new(uploads::CloudUploads { name, client, access, bucket, prefix, io_timeout }))
 }
 
 /// What a builder refuses is the configuration's fault.

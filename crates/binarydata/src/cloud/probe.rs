@@ -3,6 +3,7 @@
 //! one that does not.
 
 use ezdfs_core::{Conditions, KeyPrefix, Pin, Replaces, Token};
+use object_store::multipart::MultipartStore;
 use object_store::path::Path as ObjectKey;
 use object_store::{
     Error, GetOptions, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload,
@@ -12,10 +13,8 @@ use object_store::{
 use super::store::CloudStore;
 use super::upload::complete_on;
 
-/// S3's version id of objects in a bucket without versioning.
-const UNVERSIONED: &str = "null";
-
-/// Tries them all; leaves nothing behind, unless the store fails half-way.
+/// Tries them all; leaves nothing behind, unless the store fails half-way. `parts`: where an upload
+/// in parts can be completed on a condition.
 ///
 /// # Errors
 /// When the store does not answer, or does not let this user write.
@@ -23,18 +22,22 @@ pub(super) async fn probe(
     store: &CloudStore,
     prefix: &KeyPrefix,
     token: Token,
-    completes: bool,
+    parts: Option<&dyn MultipartStore>,
 ) -> Result<Conditions> {
     let key = prefix
         .reserved_key(&format!("probe/{token}"))
         .map_err(|e| Error::Generic { store: "ezdfs", source: Box::new(e) })?;
-    let found = conditions(store, &key, completes).await;
+    let found = conditions(store, &key, parts).await;
     let deleted = store.delete(&key).await;
     let found = found?;
     deleted.map(|()| found)
 }
 
-async fn conditions(store: &CloudStore, key: &ObjectKey, completes: bool) -> Result<Conditions> {
+async fn conditions(
+    store: &CloudStore,
+    key: &ObjectKey,
+    parts: Option<&dyn MultipartStore>,
+) -> Result<Conditions> {
     let first = put(store, key, "1", PutMode::Create).await?;
     let put_absent = is_refused(put(store, key, "2", PutMode::Create).await)?;
     let now = match put_absent {
@@ -58,9 +61,11 @@ async fn conditions(store: &CloudStore, key: &ObjectKey, completes: bool) -> Res
         Some(_) => is_refused(store.get_opts(key, options).await)?,
         None => false,
     };
-    let (complete_absent, complete_match) =
-        if completes { on_completion(store, key, &now).await? } else { (false, false) };
-    let versions = first.version.as_deref().is_some_and(|version| version != UNVERSIONED);
+    let (complete_absent, complete_match) = match parts {
+        Some(parts) => on_completion(store, parts, key, &now).await?,
+        None => (false, false),
+    };
+    let versions = first.version.is_some();
     Ok(Conditions {
         known: true,
         put_absent,
@@ -75,10 +80,11 @@ async fn conditions(store: &CloudStore, key: &ObjectKey, completes: bool) -> Res
 /// `If-None-Match` and `If-Match` on completion; `stale` is a version that is there no more.
 async fn on_completion(
     store: &CloudStore,
+    parts: &dyn MultipartStore,
     key: &ObjectKey,
     stale: &PutResult,
 ) -> Result<(bool, bool)> {
-    let absent = is_refused(complete_on(store.parts(), key, Replaces::Nothing).await)?;
+    let absent = is_refused(complete_on(parts, key, Replaces::Nothing).await)?;
     let there = store.head(key).await?;
     let (Some(stale), Some(there)) = (
         Pin::new(stale.e_tag.as_deref(), stale.version.as_deref()),
@@ -86,12 +92,10 @@ async fn on_completion(
     ) else {
         return Ok((absent, false));
     };
-    if stale == there
-        || !is_refused(complete_on(store.parts(), key, Replaces::Version(stale)).await)?
-    {
+    if stale == there || !is_refused(complete_on(parts, key, Replaces::Version(stale)).await)? {
         return Ok((absent, false));
     }
-    match complete_on(store.parts(), key, Replaces::Version(there)).await {
+    match complete_on(parts, key, Replaces::Version(there)).await {
         Ok(_) => Ok((absent, true)),
         Err(Error::Precondition { .. } | Error::NotImplemented { .. } | Error::Generic { .. }) => {
             Ok((absent, false))

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use ezdfs_core::ErrorKind;
+use ezdfs_core::{ErrorKind, ReplaceSlot};
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use object_store::client::{HttpError, HttpErrorKind};
@@ -23,10 +23,14 @@ use object_store::{
 
 use super::body::resumable;
 use super::transport::Policy;
-use super::upload::{CloudUpload, Leftovers};
+use super::upload::{CloudUpload, Leftovers, Parts};
 
 /// Deletes that are under way at once.
 const DELETES: usize = 8;
+
+/// S3's version id of objects that have no versions of their own. It tells nothing, and stores
+/// have it in some answers and not in others.
+const UNVERSIONED: &str = "null";
 
 /// One behaviour of all clouds:
 ///
@@ -36,21 +40,23 @@ const DELETES: usize = 8;
 /// - errors say whether the store was silent or refused.
 pub(crate) struct CloudStore {
     inner: Arc<dyn ObjectStore>,
-    parts: Arc<dyn MultipartStore>,
+    /// How large objects go up; `None` for the client's own uploads.
+    parts: Option<Arc<dyn MultipartStore>>,
     policy: Arc<Policy>,
     leftovers: Leftovers,
 }
 
 impl CloudStore {
-    pub(super) fn new<S>(store: Arc<S>, policy: Arc<Policy>) -> Self
-    where
-        S: ObjectStore + MultipartStore,
-    {
-        Self { inner: store.clone(), parts: store, policy, leftovers: Leftovers::new() }
+    pub(super) fn new(
+        inner: Arc<dyn ObjectStore>,
+        parts: Option<Arc<dyn MultipartStore>>,
+        policy: Arc<Policy>,
+    ) -> Self {
+        Self { inner, parts, policy, leftovers: Leftovers::new() }
     }
 
-    pub(super) fn parts(&self) -> &dyn MultipartStore {
-        &*self.parts
+    pub(super) fn parts(&self) -> Option<&dyn MultipartStore> {
+        self.parts.as_deref()
     }
 }
 
@@ -74,31 +80,32 @@ impl ObjectStore for CloudStore {
         payload: PutPayload,
         opts: PutOptions,
     ) -> Result<PutResult> {
-        self.inner.put_opts(location, payload, opts).await.map_err(told)
+        self.inner.put_opts(location, payload, opts).await.map(identified).map_err(told)
     }
 
     async fn put_multipart_opts(
         &self,
         location: &ObjectKey,
-        opts: PutMultipartOptions,
+        mut opts: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        let upload = CloudUpload::new(
-            Arc::clone(&self.inner),
-            Arc::clone(&self.parts),
-            self.leftovers.clone(),
-            location.clone(),
-            opts,
-        );
-        Ok(Box::new(upload))
+        let slot = opts.extensions.remove::<ReplaceSlot>().unwrap_or_default();
+        let parts = match &self.parts {
+            Some(parts) => Parts::by_id(Arc::clone(parts)),
+            // Nothing is sent yet.
+            None => Parts::own(self.inner.put_multipart_opts(location, opts.clone()).await?),
+        };
+        let (inner, leftovers) = (Arc::clone(&self.inner), self.leftovers.clone());
+        Ok(Box::new(CloudUpload::new(inner, parts, leftovers, location.clone(), opts, slot)))
     }
 
     async fn get_opts(&self, location: &ObjectKey, options: GetOptions) -> Result<GetResult> {
         let head = options.head;
-        let got = self.inner.get_opts(location, options).await.map_err(told)?;
-        if head {
-            return Ok(got);
+        let mut got = self.inner.get_opts(location, options).await.map_err(told)?;
+        if !head {
+            got = resumable(Arc::clone(&self.inner), Arc::clone(&self.policy), got);
         }
-        Ok(resumable(Arc::clone(&self.inner), Arc::clone(&self.policy), got))
+        got.meta.version = version(got.meta.version);
+        Ok(got)
     }
 
     async fn get_ranges(&self, location: &ObjectKey, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
@@ -143,7 +150,8 @@ impl ObjectStore for CloudStore {
     }
 
     fn list(&self, prefix: Option<&ObjectKey>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list(prefix).map(|item| item.map_err(told)).boxed()
+        // Those of object_store panic when they are asked again at their end.
+        self.inner.list(prefix).map(|item| item.map_err(told)).fuse().boxed()
     }
 
     fn list_with_offset(
@@ -151,7 +159,8 @@ impl ObjectStore for CloudStore {
         prefix: Option<&ObjectKey>,
         offset: &ObjectKey,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list_with_offset(prefix, offset).map(|item| item.map_err(told)).boxed()
+        let listed = self.inner.list_with_offset(prefix, offset);
+        listed.map(|item| item.map_err(told)).fuse().boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&ObjectKey>) -> Result<ListResult> {
@@ -181,6 +190,15 @@ impl ObjectStore for CloudStore {
         self.copy_opts(from, to, CopyOptions::new().with_mode(mode)).await?;
         self.delete(from).await
     }
+}
+
+/// What was stored, with the identity that reads tell as well.
+pub(super) fn identified(put: PutResult) -> PutResult {
+    PutResult { version: version(put.version), ..put }
+}
+
+fn version(version: Option<String>) -> Option<String> {
+    version.filter(|version| version != UNVERSIONED)
 }
 
 /// Says of a failure whether the store was silent or refused. Everything else is told already.

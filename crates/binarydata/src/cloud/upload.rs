@@ -18,7 +18,7 @@ use object_store::{
 };
 use tokio::sync::{OnceCell, Semaphore};
 
-use super::store::told;
+use super::store::{identified, told};
 use super::transport::with_condition;
 
 /// Uploads that are aborted in the background at once; more are left to the store.
@@ -40,12 +40,32 @@ pub(super) struct CloudUpload {
 /// What the futures of the parts share.
 struct Shared {
     objects: Arc<dyn ObjectStore>,
-    multipart: Arc<dyn MultipartStore>,
     key: ObjectKey,
     options: PutMultipartOptions,
-    /// The upload, once a second part made it.
-    id: OnceCell<String>,
-    done: Mutex<Vec<(usize, PartId)>>,
+    parts: Parts,
+}
+
+/// How parts go up.
+pub(super) enum Parts {
+    /// One by one, under the id of an upload.
+    ById {
+        store: Arc<dyn MultipartStore>,
+        /// The upload, once a second part made it.
+        id: OnceCell<String>,
+        done: Mutex<Vec<(usize, PartId)>>,
+    },
+    /// By the client's own upload, until it is completed.
+    Own(Mutex<Option<Box<dyn MultipartUpload>>>),
+}
+
+impl Parts {
+    pub(super) fn by_id(store: Arc<dyn MultipartStore>) -> Self {
+        Self::ById { store, id: OnceCell::new(), done: Mutex::default() }
+    }
+
+    pub(super) fn own(upload: Box<dyn MultipartUpload>) -> Self {
+        Self::Own(Mutex::new(Some(upload)))
+    }
 }
 
 impl fmt::Debug for CloudUpload {
@@ -57,21 +77,14 @@ impl fmt::Debug for CloudUpload {
 impl CloudUpload {
     pub(super) fn new(
         objects: Arc<dyn ObjectStore>,
-        multipart: Arc<dyn MultipartStore>,
+        parts: Parts,
         leftovers: Leftovers,
         key: ObjectKey,
-        mut options: PutMultipartOptions,
+        options: PutMultipartOptions,
+        slot: ReplaceSlot,
     ) -> Self {
-        let slot = options.extensions.remove::<ReplaceSlot>().unwrap_or_default();
-        let shared = Shared {
-            objects,
-            multipart,
-            key,
-            options,
-            id: OnceCell::new(),
-            done: Mutex::default(),
-        };
-        Self { shared: Arc::new(shared), leftovers, first: None, parts: 0, slot }
+        let shared = Arc::new(Shared { objects, key, options, parts });
+        Self { shared, leftovers, first: None, parts: 0, slot }
     }
 
     /// Nothing is left of an upload that was completed or aborted.
@@ -91,6 +104,9 @@ impl MultipartUpload for CloudUpload {
             return Box::pin(std::future::ready(Ok(())));
         }
         let (first, shared) = (self.first.take(), Arc::clone(&self.shared));
+        if let Parts::Own(upload) = &shared.parts {
+            return put_own(upload, first, data);
+        }
         Box::pin(async move {
             if let Some(first) = first {
                 shared.put_part(0, first).await?;
@@ -108,10 +124,10 @@ impl MultipartUpload for CloudUpload {
             self.shared.complete(self.parts, &replaces).await
         };
         let put = match put {
-            Ok(put) => put,
+            Ok(put) => identified(put),
             // A request that was sent twice meets its own work: a condition that no longer holds,
             // an upload that is no longer there. And a reply may have been lost.
-            Err(e) => self.shared.is_in_place().await.ok_or_else(|| told(e))?,
+            Err(e) => self.shared.is_in_place().await.map(identified).ok_or_else(|| told(e))?,
         };
         self.forget();
         Ok(put)
@@ -119,23 +135,35 @@ impl MultipartUpload for CloudUpload {
 
     async fn abort(&mut self) -> Result<()> {
         self.first = None;
-        let Some(id) = self.shared.id.get() else { return Ok(()) };
-        let aborted = self.shared.multipart.abort_multipart(&self.shared.key, id).await;
+        let aborted = self.shared.abort().await;
         self.forget();
-        match aborted {
-            Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
-            Err(e) => Err(told(e)),
-        }
+        aborted.map_err(told)
     }
 }
 
 impl Shared {
     async fn put_part(&self, index: usize, data: PutPayload) -> Result<()> {
-        let create = || self.multipart.create_multipart_opts(&self.key, self.options.clone());
-        let id = self.id.get_or_try_init(create).await.map_err(told)?;
-        let part = self.multipart.put_part(&self.key, id, index, data).await.map_err(told)?;
-        self.done.lock().unwrap_or_else(PoisonError::into_inner).push((index, part));
+        let Parts::ById { store, id, done } = &self.parts else { return Err(incomplete()) };
+        let create = || store.create_multipart_opts(&self.key, self.options.clone());
+        let id = id.get_or_try_init(create).await.map_err(told)?;
+        let part = store.put_part(&self.key, id, index, data).await.map_err(told)?;
+        done.lock().unwrap_or_else(PoisonError::into_inner).push((index, part));
         Ok(())
+    }
+
+    /// An upload that was begun, as far as there is one; one that is over is no error.
+    async fn abort(&self) -> Result<()> {
+        let Parts::ById { store, id, .. } = &self.parts else { return Ok(()) };
+        let Some(id) = id.get() else { return Ok(()) };
+        match store.abort_multipart(&self.key, id).await {
+            Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Whether parts may be there that cost money.
+    fn is_begun(&self) -> bool {
+        matches!(&self.parts, Parts::ById { id, .. } if id.get().is_some())
     }
 
     async fn put_whole(&self, bytes: PutPayload, replaces: &Replaces) -> Result<PutResult> {
@@ -162,14 +190,19 @@ impl Shared {
     }
 
     async fn complete(&self, count: usize, replaces: &Replaces) -> Result<PutResult> {
-        let mut parts = self.done.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let (Some(id), true) = (self.id.get(), parts.len() == count) else {
-            let source = "an upload was completed before all of its parts had arrived".into();
-            return Err(Error::Generic { store: "ezdfs", source });
+        let (store, id, done) = match &self.parts {
+            Parts::ById { store, id, done } => (store, id, done),
+            Parts::Own(upload) => {
+                let upload = upload.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let mut upload = upload.ok_or_else(incomplete)?;
+                return upload.complete().await;
+            }
         };
+        let mut parts = done.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (Some(id), true) = (id.get(), parts.len() == count) else { return Err(incomplete()) };
         parts.sort_unstable_by_key(|(index, _)| *index);
         let parts = parts.into_iter().map(|(_, part)| part).collect();
-        let complete = self.multipart.complete_multipart(&self.key, id, parts);
+        let complete = store.complete_multipart(&self.key, id, parts);
         with_condition(header(replaces)?, complete).await
     }
 
@@ -184,6 +217,31 @@ impl Shared {
             extensions: found.extensions,
         })
     }
+}
+
+/// Hands a part over, in the order in which parts come; `first` is the one that waited.
+fn put_own(
+    upload: &Mutex<Option<Box<dyn MultipartUpload>>>,
+    first: Option<PutPayload>,
+    data: PutPayload,
+) -> UploadPart {
+    let mut upload = upload.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(upload) = upload.as_mut() else {
+        return Box::pin(std::future::ready(Err(incomplete())));
+    };
+    let first = first.map(|first| upload.put_part(first));
+    let part = upload.put_part(data);
+    Box::pin(async move {
+        if let Some(first) = first {
+            first.await.map_err(told)?;
+        }
+        part.await.map_err(told)
+    })
+}
+
+fn incomplete() -> Error {
+    let source = "an upload was completed twice, or before all of its parts had arrived".into();
+    Error::Generic { store: "ezdfs", source }
 }
 
 /// An upload of one small part, completed on a condition: for the probe.
@@ -235,7 +293,7 @@ impl Leftovers {
 /// A task that was cancelled leaves parts behind, which cost money until somebody aborts them.
 impl Drop for CloudUpload {
     fn drop(&mut self) {
-        if self.parts < 2 || self.shared.id.get().is_none() {
+        if self.parts < 2 || !self.shared.is_begun() {
             return;
         }
         let shared = Arc::clone(&self.shared);
@@ -245,10 +303,8 @@ impl Drop for CloudUpload {
             return;
         };
         runtime.spawn(async move {
-            let Some(id) = shared.id.get() else { return };
-            let abort = shared.multipart.abort_multipart(&shared.key, id);
-            match tokio::time::timeout(ABORT_TIMEOUT, abort).await {
-                Ok(Ok(()) | Err(Error::NotFound { .. })) => {}
+            match tokio::time::timeout(ABORT_TIMEOUT, shared.abort()).await {
+                Ok(Ok(())) => {}
                 Ok(Err(e)) => {
                     tracing::warn!(key = %shared.key, error = %e, "parts of an upload stay behind");
                 }

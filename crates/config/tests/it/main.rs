@@ -9,6 +9,8 @@ mod environment;
 mod grammar;
 mod messages;
 mod parts;
+#[cfg(feature = "aws")]
+mod probes;
 mod secrets;
 mod show;
 mod site;

@@ -68,7 +68,7 @@ kinds! {
     BadName = "bad-name", "rows with a name that cannot be served";
     /// Something in the store that cannot be an object of a file.
     BadObject = "bad-object", "objects with a name that cannot be served";
-    /// Staged bytes of a writer that is gone.
+    /// Staged bytes of a writer that is gone, or an upload in parts that it began.
     Staging = "staging", "abandoned uploads";
     /// Bytes in limbo or quarantine that no pending work names.
     Limbo = "limbo", "deleted bytes that nobody will remove";
@@ -146,6 +146,9 @@ pub struct Summary {
     pub adoptable: u64,
     /// Repaired findings by kind.
     pub repaired: BTreeMap<Kind, u64>,
+    /// Why unfinished uploads were not looked for, where the store does not tell of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uploads_unknown: Option<String>,
     /// Repairs that failed; each was told.
     pub failed: u64,
     /// Why no repair was made, or would be: the view looks wrong, not the store.

@@ -18,7 +18,7 @@
 //! | `deep` | reading the bytes |
 //! | `twins` | names that differ by case or Unicode form only |
 //! | `place` | where PHP puts bytes |
-//! | `queue`, `leftovers` | pending work, staging; deleted bytes without pending work |
+//! | `queue`, `leftovers` | pending work, staging, uploads; deleted bytes without pending work |
 //! | `repair` | repairs, each under a hold of its path |
 //! | `quarantine` | where orphans wait before they are deleted |
 //! | `suspects` | when so much is wrong that the view must be |

@@ -7,6 +7,7 @@ use ezdfs_core::{FilePath, Intent, IntentState, Result, Timestamp};
 use super::Run;
 use super::finding::{Finding, Kind};
 use super::walk::{Listed, Listing};
+use crate::uploads::cannot_be_listed;
 
 /// How long after its time work counts as forgotten: `serve` looks every few seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -29,6 +30,7 @@ impl Run<'_> {
         }
         if self.options.prefix.is_root() {
             self.staged().await?;
+            self.uploads().await?;
             self.limbo().await?;
             self.strays().await?;
         }
@@ -65,6 +67,33 @@ impl Run<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Uploads in parts, where a store keeps them beside its objects.
+    async fn uploads(&mut self) -> Result<()> {
+        let service = self.service;
+        let mut abandoned = service.abandoned_uploads(self.options.age);
+        loop {
+            let found = match abandoned.next().await {
+                Ok(Some(found)) => found,
+                Ok(None) => return Ok(()),
+                Err(e) if cannot_be_listed(e.kind()) => {
+                    self.summary.uploads_unknown = Some(e.to_string());
+                    return Ok(());
+                }
+                Err(e) => return Err(e),
+            };
+            let (age, idle) = (found.upload.age.as_secs(), found.idle.as_secs());
+            self.found(&Finding {
+                kind: Kind::Staging,
+                path: found.upload.key.to_string(),
+                size: None,
+                detail: format!(
+                    "an upload in parts, begun {age} s ago and last written {idle} s ago; \
+                     `ezdfs gc` aborts it"
+                ),
+            })?;
+        }
     }
 
     /// Deleted bytes that no pending work names.

@@ -177,6 +177,13 @@ impl Run<'_> {
             let queued = queued.min(self.summary.of(Kind::Limbo));
             self.summary.repaired.insert(Kind::Limbo, queued);
         }
+        let uploads = self.service.inner.binary.side.uploads.is_some();
+        if self.options.repairs.safe && uploads && self.summary.of(Kind::Staging) > 0 {
+            let age = self.options.floor(&self.service.inner.options);
+            let done = self.service.abort_uploads(age).await?;
+            let aborted = done.aborted.min(self.summary.of(Kind::Staging));
+            self.summary.repaired.insert(Kind::Staging, aborted);
+        }
         if self.options.repairs.safe && self.summary.of(Kind::Overdue) > 0 {
             self.finish_work().await?;
         }

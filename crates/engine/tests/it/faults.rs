@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use ezdfs_core::{DirPath, Error, ErrorKind};
 use ezdfs_engine::{FileService, Options, Precondition, PublishOptions, Touch};
+use ezdfs_testkit::TestBucket;
 use ezdfs_testkit::faults::{Loss, Plan};
 
 use crate::world::{
-    Backend, Files, MEMORY, MEMORY_LOCAL, Run, SECOND, SQLITE_CARELESS_S3, SQLITE_CLOUD,
-    SQLITE_LOCAL, SQLITE_S3, World, is_retryable, options, path, put, put_with, read, run,
+    Backend, Files, MEMORY, MEMORY_LOCAL, Run, SECOND, SQLITE_CARELESS_S3,
+    SQLITE_CARELESS_S3_SERVER, SQLITE_CLOUD, SQLITE_LOCAL, SQLITE_S3, SQLITE_S3_SERVER, World,
+    is_retryable, options, path, put, put_with, read, run,
 };
 
 /// An operation, and the state it starts from.
@@ -35,7 +37,24 @@ enum First {
 /// How the process dies at a call, and who looks first afterwards.
 type Fault = (fn(u64, Loss) -> Plan, First);
 
+/// Every way to die at a call.
+const ALL: [(Loss, Fault); 6] = [
+    (Loss::Call, (Plan::crash_at, First::Readers)),
+    (Loss::Call, (Plan::crash_at, First::Maintenance)),
+    (Loss::Call, (Plan::fail_at, First::Readers)),
+    (Loss::Reply, (Plan::crash_at, First::Readers)),
+    (Loss::Reply, (Plan::crash_at, First::Maintenance)),
+    (Loss::Reply, (Plan::fail_at, First::Readers)),
+];
+
+/// What is enough on a server, which takes its time.
+const FEW: [(Loss, Fault); 2] = [ALL[0], ALL[4]];
+
 async fn check(backend: Backend, case: Case) {
+    check_with(backend, case, &ALL).await;
+}
+
+async fn check_with(backend: Backend, case: Case, faults: &[(Loss, Fault)]) {
     // What there is before and after, on the very same back end.
     let world = prepare(backend, &case).await;
     let before = world.files(&world.calm()).await;
@@ -43,21 +62,14 @@ async fn check(backend: Backend, case: Case) {
     let after = world.files(&world.calm()).await;
 
     let mut points = 0;
-    for loss in [Loss::Call, Loss::Reply] {
-        let faults: [Fault; 3] = [
-            (Plan::crash_at, First::Readers),
-            (Plan::crash_at, First::Maintenance),
-            (Plan::fail_at, First::Readers),
-        ];
-        for (plan, first) in faults {
-            let mut at = 1;
-            while fault(backend, &case, plan(at, loss), at, loss, first, &before, &after).await {
-                at += 1;
-            }
-            points += at - 1;
+    for (loss, (plan, first)) in faults {
+        let mut at = 1;
+        while fault(backend, &case, plan(at, *loss), at, *loss, *first, &before, &after).await {
+            at += 1;
         }
+        points += at - 1;
     }
-    assert!(points >= 4, "an operation without a fault point");
+    assert!(points >= 2, "an operation without a fault point");
 }
 
 async fn prepare(backend: Backend, case: &Case) -> World {
@@ -425,6 +437,95 @@ cloud_cases! {
         }),
         run!(|s, _w| fully_maintained(s).await?),
     );
+}
+
+/// A reduced set on a real S3 server. Unlike the fake it gives the same bytes the same etag.
+macro_rules! server_cases {
+    ($($name:ident => $case:expr;)*) => {
+        mod sqlite_metadata_with_an_s3_server { use super::*; $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                if TestBucket::s3().is_some() {
+                    check_with(SQLITE_S3_SERVER, $case, &FEW).await;
+                }
+            }
+        )* }
+    };
+}
+
+server_cases! {
+    a_crash_while_creating_on_s3 => case(
+        run!(|s, _w| put(s, "other", "untouched").await?),
+        run!(|s, _w| put(s, "images/a", "new").await?),
+    );
+    a_crash_while_uploading_in_parts_on_s3 => case(
+        run!(|s, _w| put(s, "images/a", "old").await?),
+        run!(|s, _w| put(s, "images/a", vec![7; (5 << 20) + 1]).await?),
+    );
+    a_crash_while_overwriting_on_s3 => case(
+        run!(|s, _w| put(s, "images/a", "old").await?),
+        run!(|s, _w| put(s, "images/a", "new").await?),
+    );
+    a_crash_while_overwriting_with_the_same_bytes_on_s3 => case(
+        run!(|s, _w| put(s, "images/a", "same").await?),
+        run!(|s, _w| put(s, "images/a", "same").await?),
+    );
+    a_crash_while_overwriting_a_foreign_file_on_s3 => case(
+        run!(|s, w| w.php_create("images/a", "foreign").await),
+        run!(|s, _w| put(s, "images/a", "ezdfs's").await?),
+    );
+    a_crash_while_deleting_on_s3 => case(
+        run!(|s, _w| { put(s, "images/a", "same").await?; put(s, "images/b", "same").await? }),
+        run!(|s, _w| s.delete(&path("images/a"), &Precondition::None).await?),
+    );
+    a_crash_while_renaming_over_another_on_s3 => case(
+        run!(|s, _w| { put(s, "images/a", "bytes").await?; put(s, "images/b", "replaced").await? }),
+        run!(|s, _w| s.rename(&path("images/a"), &path("images/b"), true).await?),
+    );
+    a_crash_while_renaming_over_the_same_bytes_on_s3 => case(
+        run!(|s, _w| { put(s, "images/a", "same").await?; put(s, "images/b", "same").await? }),
+        run!(|s, _w| s.rename(&path("images/a"), &path("images/b"), true).await?),
+    );
+    a_crash_while_copying_on_s3 => case(
+        run!(|s, _w| put(s, "images/a", "bytes").await?),
+        run!(|s, _w| s.copy(&path("images/a"), &path("images/b"), false).await?),
+    );
+    a_crash_while_creating_the_bytes_that_wait_for_their_reap_on_s3 => case(
+        run!(|s, _w| {
+            put(s, "images/a", "same").await?;
+            s.delete(&path("images/a"), &Precondition::None).await?
+        }),
+        run!(|s, _w| put(s, "images/a", "same").await?),
+    );
+    a_crash_while_reaping_bytes_that_were_created_again_on_s3 => case(
+        run!(|s, w| {
+            put(s, "images/a", "same").await?;
+            s.delete(&path("images/a"), &Precondition::None).await?;
+            w.clock.advance(61 * SECOND);
+            put(s, "images/a", "same").await?
+        }),
+        run!(|s, _w| fully_maintained(s).await?),
+    );
+}
+
+/// Where the server ignores conditions, the publish looks once more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_while_overwriting_on_careless_s3() {
+    let cases = [
+        case(
+            run!(|s, _w| put(s, "images/a", "old").await?),
+            run!(|s, _w| put(s, "images/a", "new").await?),
+        ),
+        case(
+            run!(|s, w| w.php_create("images/a", "foreign").await),
+            run!(|s, _w| put(s, "images/a", "ezdfs's").await?),
+        ),
+    ];
+    if TestBucket::s3().is_some() {
+        for case in cases {
+            check_with(SQLITE_CARELESS_S3_SERVER, case, &FEW).await;
+        }
+    }
 }
 
 /// A round of maintenance in which nothing failed.

@@ -8,6 +8,7 @@ mod costs;
 mod faults;
 mod foreign;
 mod fsck;
+mod fsck_clouds;
 mod fsck_crashes;
 mod fsck_repair;
 mod memory;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use ezdfs_binarydata::{LocalOptions, LocalStore};
 use ezdfs_core::{
-    Capabilities, Clock, ErrorKind, IntentState, KeyPrefix, MetadataStore, NamePrefix,
+    Capabilities, Clock, CloudSide, ErrorKind, IntentState, KeyPrefix, MetadataStore, NamePrefix,
     SeededEntropy, Timestamp,
 };
 use ezdfs_engine::{
@@ -143,6 +143,7 @@ impl Simulation {
                 store: Arc::new(FaultyObjects::new(self.objects.clone(), plan)),
                 prefix: KeyPrefix::default(),
                 capabilities: self.capabilities,
+                side: CloudSide::default(),
                 io_timeout: Duration::from_secs(30),
             },
             clock: self.clock.clone(),

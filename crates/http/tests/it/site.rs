@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use ezdfs_binarydata::{LocalOptions, LocalStore};
 use ezdfs_core::{
-    BaseRow, Capabilities, Clock as _, FilePath, KeyPrefix, ManualClock, MetadataStore as _,
-    NamePrefix, SeededEntropy, Sha256, SystemClock, Timestamp,
+    BaseRow, Capabilities, Clock as _, CloudSide, FilePath, KeyPrefix, ManualClock,
+    MetadataStore as _, NamePrefix, SeededEntropy, Sha256, SystemClock, Timestamp,
 };
 use ezdfs_engine::{BinaryStore, FileService, Options, Parts, PublishOptions, Published};
 use ezdfs_http::{
@@ -126,6 +126,7 @@ impl Site {
                     store,
                     prefix: KeyPrefix::new("prefix").unwrap(),
                     capabilities,
+                    side: CloudSide::default(),
                     io_timeout: Duration::from_secs(10),
                 },
                 clock: Arc::new(clock.clone()),

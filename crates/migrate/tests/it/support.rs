@@ -111,6 +111,7 @@ pub(crate) fn service(metadata: Arc<dyn MetadataStore>, bytes: &Bytes) -> FileSe
             store: bytes.opened.store.clone(),
             prefix: bytes.opened.prefix.clone(),
             capabilities: bytes.opened.capabilities,
+            side: bytes.opened.side.clone(),
             io_timeout: Duration::from_secs(20),
         },
         clock: Arc::new(SystemClock),

@@ -100,7 +100,9 @@ impl Answer {
     }
 
     pub(super) fn to_bytes(&self, is_head: bool) -> Bytes {
-        let mut all = format!("HTTP/1.1 {} Answer\r\nconnection: close\r\n", self.status);
+        let date = chrono::Utc::now().format("%a, %d %b %Y %H:%M:%S GMT");
+        let mut all =
+            format!("HTTP/1.1 {} Answer\r\nconnection: close\r\ndate: {date}\r\n", self.status);
         for (name, value) in &self.headers {
             all += &format!("{name}: {value}\r\n");
         }

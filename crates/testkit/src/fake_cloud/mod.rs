@@ -119,6 +119,27 @@ impl FakeCloud {
         std::mem::take(&mut lock(&self.shared).requests)
     }
 
+    /// Of listings of objects only the first page is to be had from now on.
+    pub fn refuse_next_pages(&self) {
+        lock(&self.shared).objects.refuses_next_pages = true;
+    }
+
+    /// The question for unfinished uploads is refused with this status from now on.
+    pub fn refuse_uploads(&self, status: u16) {
+        lock(&self.shared).objects.refuses_uploads = Some(status);
+    }
+
+    /// Every unfinished upload, and each of its parts, is so much older from now on.
+    pub fn age_uploads(&self, by: Duration) {
+        lock(&self.shared).objects.age_uploads(by);
+    }
+
+    /// How many objects there are.
+    #[must_use]
+    pub fn objects(&self) -> usize {
+        lock(&self.shared).objects.count()
+    }
+
     /// Uploads in parts that nobody completed or aborted.
     #[must_use]
     pub fn unfinished_uploads(&self) -> usize {

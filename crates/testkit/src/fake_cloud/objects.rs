@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use percent_encoding::percent_decode_str;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::http::{Answer, Request};
 
@@ -12,6 +13,10 @@ use super::http::{Answer, Request};
 const KEPT: [&str; 3] = ["x-amz-meta-", "x-goog-meta-", "content-type"];
 /// Entries of one page of a listing.
 const PAGE: usize = 1000;
+/// Uploads, or parts of one, of one page, however many were asked for.
+const UPLOADS: usize = 3;
+/// How times are written in XML.
+const TIME: &str = "%Y-%m-%dT%H:%M:%S%.3fZ";
 
 #[derive(Debug, Default)]
 pub(super) struct Objects {
@@ -21,6 +26,10 @@ pub(super) struct Objects {
     generation: u64,
     /// Conditions are accepted and ignored.
     pub(super) is_careless: bool,
+    /// The second page of a listing is not to be had.
+    pub(super) refuses_next_pages: bool,
+    /// Status for those who ask for unfinished uploads.
+    pub(super) refuses_uploads: Option<u16>,
 }
 
 #[derive(Debug, Clone)]
@@ -35,7 +44,14 @@ struct Object {
 struct Upload {
     key: String,
     headers: Vec<(String, String)>,
-    parts: BTreeMap<u32, Vec<u8>>,
+    parts: BTreeMap<u32, Part>,
+    begun: DateTime<Utc>,
+}
+
+#[derive(Debug)]
+struct Part {
+    bytes: Vec<u8>,
+    arrived: DateTime<Utc>,
 }
 
 impl Object {
@@ -54,13 +70,26 @@ impl Object {
 }
 
 impl Objects {
+    pub(super) fn count(&self) -> usize {
+        self.objects.len()
+    }
+
     pub(super) fn unfinished(&self) -> usize {
         self.uploads.len()
+    }
+
+    pub(super) fn age_uploads(&mut self, by: Duration) {
+        for upload in self.uploads.values_mut() {
+            upload.begun -= by;
+            upload.parts.values_mut().for_each(|part| part.arrived -= by);
+        }
     }
 
     pub(super) fn answer(&mut self, request: &Request) -> Answer {
         let upload = request.query.get("uploadId");
         match (request.method.as_str(), upload) {
+            ("GET", _) if request.query.contains_key("uploads") => self.list_uploads(request),
+            ("GET", Some(id)) => self.list_parts(request, id),
             ("GET", _) if request.key.is_empty() => self.list(request),
             ("GET" | "HEAD", _) => self.get(request),
             ("POST", None) if request.query.contains_key("uploads") => self.create(request),
@@ -132,8 +161,12 @@ impl Objects {
     fn create(&mut self, request: &Request) -> Answer {
         self.generation += 1;
         let id = format!("upload-{}", self.generation);
-        let upload =
-            Upload { key: request.key.clone(), headers: kept(request), parts: BTreeMap::new() };
+        let upload = Upload {
+            key: request.key.clone(),
+            headers: kept(request),
+            parts: BTreeMap::new(),
+            begun: Utc::now(),
+        };
         self.uploads.insert(id.clone(), upload);
         Answer::xml(format!(
             "<InitiateMultipartUploadResult><UploadId>{id}</UploadId></InitiateMultipartUploadResult>"
@@ -145,7 +178,7 @@ impl Objects {
         let (Some(upload), Some(number)) = (self.uploads.get_mut(id), number) else {
             return Answer::error(404, "NoSuchUpload");
         };
-        upload.parts.insert(number, request.body.clone());
+        upload.parts.insert(number, Part { bytes: request.body.clone(), arrived: Utc::now() });
         Answer::new(200).with("etag", format!("\"part-{number}\""))
     }
 
@@ -159,7 +192,7 @@ impl Objects {
         let Some(upload) = self.uploads.remove(id) else {
             return Answer::error(404, "NoSuchUpload");
         };
-        let bytes = upload.parts.into_values().collect::<Vec<_>>().concat();
+        let bytes = upload.parts.into_values().map(|part| part.bytes).collect::<Vec<_>>().concat();
         let object = self.store(&upload.key, bytes, upload.headers);
         let body = format!(
             "<CompleteMultipartUploadResult><ETag>{}</ETag></CompleteMultipartUploadResult>",
@@ -207,10 +240,73 @@ impl Objects {
         answer
     }
 
+    /// ListMultipartUploads, with URL-encoded keys.
+    fn list_uploads(&self, request: &Request) -> Answer {
+        if let Some(status) = self.refuses_uploads {
+            return Answer::error(status, "AccessDenied");
+        }
+        let query = |name: &str| request.query.get(name).map_or("", String::as_str);
+        let marker = (query("key-marker"), query("upload-id-marker"));
+        let mut uploads: Vec<_> = self
+            .uploads
+            .iter()
+            .filter(|(id, upload)| {
+                upload.key.starts_with(query("prefix")) && (&*upload.key, id.as_str()) > marker
+            })
+            .collect();
+        uploads.sort_unstable_by_key(|(id, upload)| (&upload.key, *id));
+        let is_truncated = uploads.len() > UPLOADS;
+        uploads.truncate(UPLOADS);
+        let encode = |key: &str| utf8_percent_encode(key, NON_ALPHANUMERIC).to_string();
+        let mut body = format!(
+            "<ListMultipartUploadsResult><EncodingType>url</EncodingType>\
+             <IsTruncated>{is_truncated}</IsTruncated>"
+        );
+        for (id, upload) in &uploads {
+            let (key, begun) = (encode(&upload.key), upload.begun.format(TIME));
+            body += &format!(
+                "<Upload><Key>{key}</Key><UploadId>{id}</UploadId><Initiated>{begun}</Initiated>\
+                 </Upload>"
+            );
+        }
+        if let (true, Some((id, upload))) = (is_truncated, uploads.last()) {
+            body += &format!(
+                "<NextKeyMarker>{}</NextKeyMarker><NextUploadIdMarker>{id}</NextUploadIdMarker>",
+                encode(&upload.key)
+            );
+        }
+        Answer::xml(body + "</ListMultipartUploadsResult>")
+    }
+
+    /// ListParts.
+    fn list_parts(&self, request: &Request, id: &str) -> Answer {
+        let Some(upload) = self.uploads.get(id).filter(|upload| upload.key == request.key) else {
+            return Answer::error(404, "NoSuchUpload");
+        };
+        let marker = request.query.get("part-number-marker").and_then(|n| n.parse().ok());
+        let from = (Bound::Excluded(marker.unwrap_or(0)), Bound::Unbounded);
+        let parts: Vec<_> = upload.parts.range(from).take(UPLOADS).collect();
+        let last = parts.last().map_or(0, |(number, _)| **number);
+        let is_truncated = upload.parts.range(last + 1..).next().is_some();
+        let mut body = format!("<ListPartsResult><IsTruncated>{is_truncated}</IsTruncated>");
+        for (number, part) in parts {
+            let arrived = part.arrived.format(TIME);
+            body += &format!(
+                "<Part><PartNumber>{number}</PartNumber><LastModified>{arrived}</LastModified>\
+                 </Part>"
+            );
+        }
+        body += &format!("<NextPartNumberMarker>{last}</NextPartNumberMarker></ListPartsResult>");
+        Answer::xml(body)
+    }
+
     /// ListObjectsV2.
     fn list(&self, request: &Request) -> Answer {
         let query = |name: &str| request.query.get(name).map_or("", String::as_str);
         let (prefix, delimiter) = (query("prefix"), query("delimiter"));
+        if self.refuses_next_pages && !query("continuation-token").is_empty() {
+            return Answer::error(503, "SlowDown");
+        }
         let after = query("start-after").max(query("continuation-token"));
         let mut body = "<ListBucketResult>".to_owned();
         let (mut count, mut last_prefix) = (0, String::new());

@@ -12,7 +12,7 @@ pub mod store;
 mod url;
 
 pub use base_table::BaseTable;
-pub use store::TestBucket;
+pub use store::{TestBucket, TestContainer};
 
 use std::future::Future;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -10,10 +10,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use object_store::aws::AmazonS3Builder;
+use bytes::Bytes;
+use futures::TryStreamExt as _;
+use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::azure::{AzureAccessKey, AzureAuthorizer, AzureCredential};
+use object_store::client::HttpRequestBody;
+use object_store::multipart::MultipartStore as _;
 use object_store::path::Path as ObjectKey;
-use object_store::signer::Signer as _;
-use object_store::{ObjectStore, RetryConfig};
+use object_store::signer::{SignedUrlOptions, Signer as _};
+use object_store::{ObjectStore, ObjectStoreExt as _, PutPayload, RetryConfig};
 
 use super::url::ServerUrl;
 use crate::skip::skipped;
@@ -22,6 +27,9 @@ use crate::skip::skipped;
 pub const S3_URL: &str = "EZDFS_TEST_S3_URL";
 /// Names an S3 server that accepts conditional PUTs and ignores their conditions.
 pub const S3_CARELESS_URL: &str = "EZDFS_TEST_S3_CARELESS_URL";
+
+/// Names an Azure server, which is one for all accounts: `http://account:key@host:port`.
+pub const AZURE_URL: &str = "EZDFS_TEST_AZURE_URL";
 
 /// Longest wait for a server.
 const WAIT: Duration = Duration::from_secs(30);
@@ -67,7 +75,7 @@ impl TestBucket {
 
     fn new(server: ServerUrl) -> Self {
         let bucket = Self { server, name: unique_name() };
-        let store = bucket.builder().build().unwrap();
+        let store = bucket.store();
         let create = on_own_thread(async move {
             let root = ObjectKey::default();
             store.signed_url(http::Method::PUT, &root, WAIT).await.unwrap()
@@ -132,6 +140,151 @@ impl TestBucket {
     pub fn secret_access_key(&self) -> &str {
         &self.server.password
     }
+
+    fn store(&self) -> AmazonS3 {
+        self.builder().build().unwrap()
+    }
+}
+
+/// What other programs see of it and do to it.
+impl TestBucket {
+    /// The keys of all objects, in order.
+    ///
+    /// # Panics
+    /// When the server refuses, as do the next ones.
+    #[must_use]
+    pub fn keys(&self) -> Vec<String> {
+        let store = self.store();
+        let listed = on_own_thread(async move { store.list(None).try_collect::<Vec<_>>().await });
+        let mut keys: Vec<_> =
+            listed.unwrap().into_iter().map(|object| object.location.to_string()).collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    /// Stores an object.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    pub fn put(&self, key: &str, bytes: impl Into<Bytes>) {
+        let (store, key, bytes) = (self.store(), ObjectKey::parse(key).unwrap(), bytes.into());
+        on_own_thread(async move { store.put(&key, bytes.into()).await }).unwrap();
+    }
+
+    /// The bytes of an object.
+    ///
+    /// # Panics
+    /// When it is not there.
+    #[must_use]
+    pub fn read(&self, key: &str) -> Bytes {
+        let (store, key) = (self.store(), ObjectKey::parse(key).unwrap());
+        on_own_thread(async move { store.get(&key).await.unwrap().bytes().await }).unwrap()
+    }
+
+    /// Begins an upload, sends so many parts of it, and is heard of no more.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    pub fn begin_upload(&self, key: &str, parts: usize) {
+        let (store, key) = (self.store(), ObjectKey::parse(key).unwrap());
+        let begun = on_own_thread(async move {
+            let id = store.create_multipart(&key).await?;
+            for part in 0..parts {
+                store.put_part(&key, &id, part, PutPayload::from_static(b"part")).await?;
+            }
+            Ok::<_, object_store::Error>(())
+        });
+        begun.unwrap();
+    }
+
+    /// The keys of unfinished uploads, in order.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    #[must_use]
+    pub fn uploads(&self) -> Vec<String> {
+        let (store, name) = (self.store(), self.name.clone());
+        let list = on_own_thread(async move {
+            let root = ObjectKey::default();
+            let options = SignedUrlOptions::new().with_query([("uploads", "")]);
+            store.signed_url_opts(http::Method::GET, &root, WAIT, &options).await.unwrap()
+        });
+        let target = format!("{}?{}", list.path(), list.query().unwrap_or_default());
+        let (status, body) = exchange(&self.server, "GET", &target, &[]);
+        assert_eq!(status, 200, "the uploads of `{name}` cannot be listed: {body}");
+        let keys = body.split("<Key>").skip(1).filter_map(|rest| rest.split("</Key>").next());
+        let mut keys: Vec<_> = keys.map(str::to_owned).collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    /// Deletes an object.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    pub fn delete(&self, key: &str) {
+        let (store, key) = (self.store(), ObjectKey::parse(key).unwrap());
+        on_own_thread(async move { store.delete(&key).await }).unwrap();
+    }
+}
+
+/// A container of one test in Azure Blob Storage.
+#[derive(Debug, Clone)]
+pub struct TestContainer {
+    server: ServerUrl,
+    name: String,
+}
+
+impl TestContainer {
+    /// A new container; `None` without a server, after saying so.
+    ///
+    /// # Panics
+    /// When the server refuses, or is missing with `EZDFS_REQUIRE=all`.
+    #[must_use]
+    pub fn azure() -> Option<Self> {
+        let server = server(AZURE_URL, "a test on Azure")?;
+        let container = Self { server, name: unique_name() };
+        let url = format!("{}/{}?restype=container", container.endpoint(), container.name);
+        let create = http::Request::builder().method("PUT").uri(url);
+        let mut create = create.body(HttpRequestBody::empty()).unwrap();
+        let key = AzureAccessKey::try_new(container.account_key()).unwrap();
+        let credential = AzureCredential::AccessKey(key);
+        let authorizer = AzureAuthorizer::new(&credential, container.account());
+        authorizer.try_authorize(&mut create).unwrap();
+        let headers: Vec<_> = create
+            .headers()
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
+            .collect();
+        let target = create.uri().path_and_query().unwrap().as_str();
+        let status = request(&container.server, "PUT", target, &headers);
+        assert_eq!(status, 201, "the container `{}` cannot be made", container.name);
+        Some(container)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// `http://host:port/account`: one server has all accounts.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        format!("http://{}:{}/{}", self.server.host, self.server.port, self.account())
+    }
+
+    /// The account.
+    #[must_use]
+    pub fn account(&self) -> &str {
+        &self.server.user
+    }
+
+    /// Its key, in base64.
+    #[must_use]
+    pub fn account_key(&self) -> &str {
+        &self.server.password
+    }
 }
 
 /// The server that a variable names.
@@ -153,12 +306,17 @@ pub(super) fn unique_name() -> String {
 }
 
 /// One request without a body; its status.
-pub(super) fn request(
+fn request(server: &ServerUrl, method: &str, target: &str, headers: &[(&str, &str)]) -> u16 {
+    exchange(server, method, target, headers).0
+}
+
+/// One request without a body; status, and head and body of the answer.
+fn exchange(
     server: &ServerUrl,
     method: &str,
     target: &str,
     headers: &[(&str, &str)],
-) -> u16 {
+) -> (u16, String) {
     let at = format!("{}:{}", server.host, server.port);
     let mut stream = TcpStream::connect(&at).unwrap_or_else(|e| panic!("{at}: {e}"));
     stream.set_read_timeout(Some(WAIT)).unwrap();
@@ -172,7 +330,8 @@ pub(super) fn request(
     stream.read_to_end(&mut answer).unwrap();
     let answer = String::from_utf8_lossy(&answer).into_owned();
     let status = answer.split(' ').nth(1).and_then(|s| s.parse().ok());
-    status.unwrap_or_else(|| panic!("no answer of {at}: {answer:?}"))
+    let status = status.unwrap_or_else(|| panic!("no answer of {at}: {answer:?}"));
+    (status, answer)
 }
 
 /// Also inside of a runtime.

@@ -6,14 +6,17 @@
 //! | `files` | paths, puts and reads |
 //! | `state` | what is in it, and what must be true of it at the end |
 //! | `foreign` | what PHP does |
+//! | `cloud` | clouds behind the real client |
 //! | `broken`, `cut_listing` | what goes wrong in a store |
 
 mod broken;
+mod cloud;
 mod cut_listing;
 mod files;
 mod foreign;
 mod state;
 
+pub(crate) use cloud::Cloud;
 pub(crate) use files::{collect, is_retryable, path, put, put_with, read, sha256};
 
 use std::collections::BTreeMap;
@@ -22,11 +25,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ezdfs_binarydata::{CloudOptions, LocalOptions, LocalStore, S3Options};
+use ezdfs_binarydata::{LocalOptions, LocalStore};
 use ezdfs_cache::{self as file_cache, FileCache};
 use ezdfs_core::{
-    Capabilities, Clock, Conditions, Error, KeyPrefix, MetadataStore, NamePrefix, SeededEntropy,
-    Timestamp,
+    Capabilities, Clock, CloudSide, Conditions, Error, KeyPrefix, MetadataStore, NamePrefix,
+    SeededEntropy, Timestamp,
 };
 use ezdfs_engine::{BinaryStore, FileService, Options, Parts};
 use ezdfs_metadata::{MemoryMetadata, SqliteMetadata, SqliteOptions};
@@ -35,6 +38,8 @@ use ezdfs_testkit::{FakeCloud, ForeignWriter, SqliteForeignWriter};
 use futures::future::BoxFuture;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
+
+use cloud::Started;
 
 /// What stands before each path in the table.
 pub(crate) const PREFIX: &str = "var/site/storage";
@@ -51,15 +56,8 @@ pub(crate) struct Backend {
     pub(crate) local: bool,
     /// Nodes read through one file cache on disk.
     pub(crate) cached: bool,
-    /// A fake cloud behind the real client.
+    /// A cloud behind the real client.
     pub(crate) cloud: Option<Cloud>,
-}
-
-/// What a fake cloud does with conditional requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Cloud {
-    Honours,
-    Ignores,
 }
 
 pub(crate) const MEMORY: Backend =
@@ -74,6 +72,12 @@ pub(crate) const SQLITE_S3: Backend = Backend { cloud: Some(Cloud::Honours), ..S
 /// S3, with conditions that are accepted and ignored.
 pub(crate) const SQLITE_CARELESS_S3: Backend =
     Backend { cloud: Some(Cloud::Ignores), ..SQLITE_CLOUD };
+/// S3 on a real server, whose etags are the same for the same bytes. Tests ask for one first.
+pub(crate) const SQLITE_S3_SERVER: Backend =
+    Backend { cloud: Some(Cloud::ServerHonours), ..SQLITE_CLOUD };
+/// The same as if it ignored conditions.
+pub(crate) const SQLITE_CARELESS_S3_SERVER: Backend =
+    Backend { cloud: Some(Cloud::ServerIgnores), ..SQLITE_CLOUD };
 
 /// Visible files: path to bytes and expiry.
 pub(crate) type Files = BTreeMap<String, (Bytes, Option<Timestamp>)>;
@@ -102,7 +106,7 @@ pub(crate) struct World {
     pub(crate) foreign: Arc<dyn ForeignWriter>,
     pub(crate) options: Options,
     pub(crate) backend: Backend,
-    _fake: Option<FakeCloud>,
+    cloud: Option<Started>,
     dir: tempfile::TempDir,
 }
 
@@ -135,14 +139,8 @@ impl World {
                 let foreign = store.foreign();
                 (Arc::new(store), Arc::new(foreign))
             };
-        let fake = match backend.cloud {
-            Some(cloud) => {
-                let fake = FakeCloud::start().await;
-                if cloud == Cloud::Ignores {
-                    fake.ignore_conditions();
-                }
-                Some(fake)
-            }
+        let cloud = match backend.cloud {
+            Some(cloud) => Some(cloud.start().await),
             None => None,
         };
         let store: Arc<dyn ObjectStore> = if backend.local {
@@ -150,13 +148,13 @@ impl World {
             std::fs::create_dir(&root).unwrap();
             let with = LocalOptions { fsync: false, ..LocalOptions::default() };
             Arc::new(LocalStore::open(&root, with).unwrap())
-        } else if let Some(fake) = &fake {
-            open_s3(fake)
+        } else if let Some(cloud) = &cloud {
+            cloud.opened.store.clone()
         } else {
             Arc::new(InMemory::new())
         };
         let objects = Arc::new(StampedObjects::new(store, shared));
-        Self { clock, metadata, objects, foreign, options, backend, _fake: fake, dir }
+        Self { clock, metadata, objects, foreign, options, backend, cloud, dir }
     }
 
     /// A process whose calls follow a plan.
@@ -164,11 +162,7 @@ impl World {
         let capabilities = match (self.backend.local, self.backend.cloud) {
             (true, _) => Capabilities::LOCAL,
             (false, None) => Capabilities::MEMORY,
-            (false, Some(Cloud::Ignores)) => Capabilities::CLOUD,
-            (false, Some(Cloud::Honours)) => {
-                let conditions = Conditions { versions: false, ..Conditions::ALL };
-                Capabilities { conditions, ..Capabilities::CLOUD }
-            }
+            (false, Some(cloud)) => cloud.capabilities(),
         };
         let service = FileService::new(
             Parts {
@@ -178,6 +172,7 @@ impl World {
                     store: Arc::new(FaultyObjects::new(self.objects.clone(), plan.clone())),
                     prefix: KeyPrefix::default(),
                     capabilities,
+                    side: self.side(),
                     io_timeout: Duration::from_secs(30),
                 },
                 clock: Arc::new(self.clock.clone()),
@@ -186,6 +181,29 @@ impl World {
             self.options,
         );
         if self.backend.cached { service.with_file_cache(self.file_cache()) } else { service }
+    }
+
+    /// The fake cloud.
+    pub(crate) fn fake(&self) -> &FakeCloud {
+        self.cloud.as_ref().and_then(|cloud| cloud.fake.as_ref()).unwrap()
+    }
+
+    fn side(&self) -> CloudSide {
+        self.cloud.as_ref().map_or_else(CloudSide::default, |cloud| cloud.opened.side.clone())
+    }
+
+    /// A process whose store was away when it started.
+    pub(crate) fn unprobed(&self, plan: &Plan) -> FileService {
+        let service = self.node(plan);
+        let mut binary = service.binary().clone();
+        binary.capabilities.conditions = Conditions::NONE;
+        let parts = Parts {
+            metadata: self.metadata.clone(),
+            binary,
+            clock: Arc::new(self.clock.clone()),
+            entropy: Arc::new(SeededEntropy::new(fresh_seed())),
+        };
+        FileService::new(parts, self.options)
     }
 
     /// The cache on disk, as each process opens it.
@@ -248,19 +266,6 @@ impl World {
     pub(crate) fn outlast_lease(&self) {
         self.clock.advance(self.options.lease + self.options.step_timeout + SECOND);
     }
-}
-
-/// The bucket of a fake cloud.
-fn open_s3(fake: &FakeCloud) -> Arc<dyn ObjectStore> {
-    let options = S3Options {
-        bucket: "bucket".to_owned(),
-        prefix: KeyPrefix::default(),
-        region: None,
-        keys: Some(("id".to_owned(), "secret".to_owned())),
-        path_style: true,
-    };
-    let cloud = CloudOptions { endpoint: Some(fake.endpoint()), ..CloudOptions::new("test") };
-    ezdfs_binarydata::open_s3(options, &cloud).unwrap().store
 }
 
 /// A directory in memory where there is one: thousands of databases are made and synchronised.
