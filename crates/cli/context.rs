@@ -80,7 +80,7 @@ impl Store {
     /// not for those who compare.
     pub(crate) fn with_file_cache(mut self) -> Self {
         let settings = self.settings();
-        let name = &settings.store.binarydata;
+        let name = &self.service.binary().name;
         let storage = settings.binarydata_handlers.get(name).map(|handler| &handler.url.storage);
         let cache = &settings.cache;
         if cache.enabled.applies(storage) {
@@ -145,6 +145,19 @@ impl Context {
     pub(crate) async fn open_loaded(&self, loaded: &Loaded) -> Result<Store> {
         let store = &loaded.settings.store;
         open_handlers(loaded, &store.metadata, &store.binarydata).await
+    }
+
+    /// Another pair of handlers of these settings, opened.
+    ///
+    /// # Errors
+    /// What a handler says.
+    pub(crate) async fn open_pair(
+        &self,
+        loaded: &Loaded,
+        metadata: &str,
+        binarydata: &str,
+    ) -> Result<Store> {
+        open_handlers(loaded, metadata, binarydata).await
     }
 
     /// The store of the settings, opened to read a few files. What PHP changed is settled first:

@@ -18,8 +18,10 @@ use tokio::time::Instant;
 
 use crate::context::Context;
 use crate::migrate::side;
+use crate::notify::{Notify, Sockets};
 use crate::out::Out;
 use crate::outcome::{Failure, Outcome, Result, failure};
+use crate::serve::Addresses;
 use crate::{say, serve, signals, size};
 
 const AFTER: &str = "\
@@ -85,7 +87,8 @@ async fn show(
 
     let mut store = context.open_loaded(&loaded).await?;
     let _follower = serve::follow(&mut store)?;
-    let server = serve::bind(&store, args.listen, (Ipv4Addr::LOCALHOST, 0).into()).await?;
+    let addresses = Addresses { assets: args.listen, admin: (Ipv4Addr::LOCALHOST, 0).into() };
+    let server = serve::bind(&store, addresses, Sockets::default(), None, &[]).await?;
     if let Some(admin) = server.admin_address() {
         say::note(&format!("admin listener http://{admin}/"));
     }
@@ -96,7 +99,7 @@ async fn show(
     }
     out.flush()?;
     say::note("Open one of these. Ctrl-C ends the demo.");
-    serve::until(server, &store, signal).await;
+    serve::until(server, &[&store], signal, &Notify::of_process()).await;
     Ok(Outcome::Done)
 }
 

@@ -24,6 +24,7 @@ mod membership;
 mod migrate;
 mod mkdir;
 mod mv;
+mod notify;
 mod out;
 mod outcome;
 mod panic;

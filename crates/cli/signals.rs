@@ -1,6 +1,6 @@
-//! SIGINT and SIGTERM.
+//! SIGINT, SIGTERM and SIGHUP.
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Listens for SIGINT and SIGTERM from this call on; the future ends at the first one, even if that
 /// came before it was polled. Where no handler can be installed the default action stays in force,
@@ -16,6 +16,28 @@ pub(crate) fn shutdown() -> impl Future<Output = ()> {
                 }
             }
             _ => std::future::pending().await,
+        }
+    }
+}
+
+/// Listens for SIGHUP from this call on. Without a handler the first one would end the process.
+pub(crate) fn hangups() -> Hangups {
+    Hangups(signal(SignalKind::hangup()).ok())
+}
+
+/// SIGHUPs.
+#[derive(Debug)]
+pub(crate) struct Hangups(Option<Signal>);
+
+impl Hangups {
+    /// Ends at the next one.
+    pub(crate) async fn next(&mut self) {
+        let received = match &mut self.0 {
+            Some(signal) => signal.recv().await,
+            None => None,
+        };
+        if received.is_none() {
+            std::future::pending::<()>().await;
         }
     }
 }

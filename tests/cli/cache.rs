@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::serve::{Serving, get};
 use super::{Home, wait_for};
 
-const CACHED: &str = "[cache]\nenabled = \"on\"\nmin_free = \"0B\"\n";
+const CACHED: &str = "[cache]\nenabled = \"on\"\nmin_free = \"0B\"\nmemory = \"0B\"\n";
 
 fn url(path: &str) -> String {
     format!("/var/site/storage/{path}")

@@ -18,6 +18,7 @@ mod paths;
 mod processes;
 mod schema;
 pub(crate) mod serve;
+mod systemd;
 mod transfer;
 mod trash;
 mod watch;

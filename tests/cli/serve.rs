@@ -27,7 +27,7 @@ impl Serving {
                 line.clear();
                 assert_ne!(stderr.read_line(&mut line).unwrap(), 0, "no line with {before}");
                 if let Some((_, url)) = line.split_once(before) {
-                    let url = url.trim().strip_prefix("http://").unwrap();
+                    let (_, url) = url.trim().split_once("://").unwrap();
                     return url.split_once('/').unwrap().0.parse().unwrap();
                 }
             }
@@ -39,7 +39,7 @@ impl Serving {
         Self { child, assets, admin }
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
@@ -56,7 +56,7 @@ impl Serving {
         self.end();
     }
 
-    fn end(mut self) -> Ran {
+    pub(crate) fn end(mut self) -> Ran {
         self.child.stdin = None;
         Ran::of(self.child.wait_with_output().unwrap())
     }

@@ -12,7 +12,7 @@ use ezdfs_core::{
     MetadataStore, Name, NamePrefix, OsEntropy, SystemClock,
 };
 use ezdfs_engine::{BinaryStore, FileService, Options, Parts, PublishOptions, Published};
-use ezdfs_http::{Limits, Policies, ServeSettings, Server, SigningKeys};
+use ezdfs_http::{Limits, Listen, Policies, ServeSettings, Server, SigningKeys};
 use ezdfs_metadata::memory::ForeignRow;
 use ezdfs_metadata::server::{FeedChoice, Host, Password, ServerOptions, Tls};
 use ezdfs_metadata::{mysql, postgres};
@@ -197,7 +197,10 @@ impl Site {
 
     async fn serve(&self) -> Serving {
         let settings = ServeSettings {
-            listen: "127.0.0.1:0".parse().unwrap(),
+            listen: Listen::Address("127.0.0.1:0".parse().unwrap()),
+            tls: None,
+            sites: Vec::new(),
+            memory: 0,
             url_prefix: format!("/{PREFIX}").parse().unwrap(),
             public: vec!["images".to_owned(), "images-versioned".to_owned()],
             signing_keys: SigningKeys::new([], Duration::from_secs(60)).unwrap(),

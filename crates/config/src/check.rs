@@ -36,6 +36,13 @@ pub fn check(loaded: &Loaded) -> Vec<Problem> {
             problems.push(loaded.problem(&key, e.to_string(), "then check again"));
         }
     }
+    for (i, hook) in loaded.settings.admin.purge_hooks.iter().enumerate() {
+        if let Some(Err(e)) = hook.authorization.as_ref().map(|secret| secret.resolve(&loaded.env))
+        {
+            let key = format!("admin.purge_hooks[{i}].authorization");
+            problems.push(loaded.problem(&key, e.to_string(), "then check again"));
+        }
+    }
     for (name, handler) in loaded.settings.binarydata_handlers.iter() {
         let storage = &handler.url.storage;
         let in_build = match storage {

@@ -288,6 +288,7 @@ fn cache(mut s: Section, data_dir: &Path, r: &mut Reader) -> CacheSettings {
         dir: s.get(r, "dir", absolute("directory")).unwrap_or(d.dir),
         size: s.get(r, "size", bytes::within(CACHE_MIN, CACHE_MAX)).unwrap_or(d.size),
         min_free: s.get(r, "min_free", bytes::within(ByteSize(0), CACHE_MAX)).unwrap_or(d.min_free),
+        memory: s.get(r, "memory", bytes::within(ByteSize(0), CACHE_MAX)).unwrap_or(d.memory),
     };
     s.finish(r);
     settings

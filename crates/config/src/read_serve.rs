@@ -4,22 +4,24 @@ use std::time::Duration;
 
 use ezdfs_core::FilePath;
 
+use crate::bytes::{self, ByteSize};
 use crate::duration;
-use crate::read::address;
+use crate::read::{absolute, address};
 use crate::reader::{Reader, Refusal, Section, boolean, integer, list, text, word};
 use crate::secret::secret;
 use crate::settings::{
     AccessLog, AdminSettings, AdminToken, AdminVerb, CachePolicy, Freshness, Placeholder,
-    ServeSettings, SigningKey, path_glob,
+    PurgeHook, ServeSettings, ServeSite, SigningKey, path_glob,
 };
 use crate::tree::{Node, Value};
 use crate::url_prefix::url_prefix;
 
-const VERBS: [(&str, AdminVerb); 4] = [
+const VERBS: [(&str, AdminVerb); 5] = [
     ("get", AdminVerb::Get),
     ("list", AdminVerb::List),
     ("put", AdminVerb::Put),
     ("delete", AdminVerb::Delete),
+    ("purge", AdminVerb::Purge),
 ];
 const LOGS: [(&str, AccessLog); 3] =
     [("combined", AccessLog::Combined), ("json", AccessLog::Json), ("off", AccessLog::Off)];
@@ -41,10 +43,28 @@ pub(crate) fn serve(mut s: Section, r: &mut Reader) -> ServeSettings {
         inline: s.get(r, "inline", list(media_type)).unwrap_or(d.inline),
         surrogate_keys: s.get(r, "surrogate_keys", boolean).unwrap_or(d.surrogate_keys),
         cors_origins: s.get(r, "cors_origins", list(origin)).unwrap_or(d.cors_origins),
+        http2: s.get(r, "http2", boolean).unwrap_or(d.http2),
+        tls_certificate: s.get(r, "tls_certificate", absolute("file")),
+        tls_key: s.get(r, "tls_key", absolute("file")),
+        max_connections: s
+            .get(r, "max_connections", integer(1, 1_000_000))
+            .unwrap_or(d.max_connections),
+        max_requests: s.get(r, "max_requests", integer(1, 1_000_000)).unwrap_or(d.max_requests),
+        min_rate: s
+            .get(r, "min_rate", bytes::within(ByteSize(0), ByteSize(1 << 30)))
+            .unwrap_or(d.min_rate),
+        shutdown_delay: s
+            .get(r, "shutdown_delay", duration::between(Duration::ZERO, 600 * second))
+            .unwrap_or(d.shutdown_delay),
+        drain: s
+            .get(r, "drain", duration::between(Duration::ZERO, 86_400 * second))
+            .unwrap_or(d.drain),
         cache_policy: tables(&mut s, "cache_policy", r, cache_policy).unwrap_or(d.cache_policy),
         placeholder: tables(&mut s, "placeholder", r, placeholder).unwrap_or_default(),
         signing_keys: tables(&mut s, "signing_keys", r, signing_key).unwrap_or_default(),
+        sites: tables(&mut s, "sites", r, site).unwrap_or_default(),
     };
+    both_or_none(&s, ["tls_certificate", "tls_key"], r);
     let ids: Vec<&str> = settings.signing_keys.iter().map(|k| &*k.id).collect();
     twins(&ids, "keys", &s.key("signing_keys"), r);
     s.finish(r);
@@ -55,10 +75,16 @@ pub(crate) fn admin(mut s: Section, r: &mut Reader) -> AdminSettings {
     let d = AdminSettings::default();
     let settings = AdminSettings {
         listen: s.get(r, "listen", address).unwrap_or(d.listen),
+        max_file: s
+            .get(r, "max_file", bytes::within(ByteSize(1), ByteSize(1024 << 40)))
+            .unwrap_or(d.max_file),
         tokens: tables(&mut s, "tokens", r, admin_token).unwrap_or(d.tokens),
+        purge_hooks: tables(&mut s, "purge_hooks", r, purge_hook).unwrap_or(d.purge_hooks),
     };
     let names: Vec<&str> = settings.tokens.iter().map(|t| &*t.name).collect();
     twins(&names, "tokens", &s.key("tokens"), r);
+    let names: Vec<&str> = settings.purge_hooks.iter().map(|h| &*h.name).collect();
+    twins(&names, "purge hooks", &s.key("purge_hooks"), r);
     s.finish(r);
     settings
 }
@@ -120,6 +146,30 @@ fn placeholder(s: &mut Section, r: &mut Reader) -> Option<Placeholder> {
     Some(Placeholder { pattern: pattern?, path: path?, status })
 }
 
+fn site(s: &mut Section, r: &mut Reader) -> Option<ServeSite> {
+    let prefix = s.get(r, "url_prefix", url_prefix);
+    let metadata = s.get(r, "metadata", text);
+    let binarydata = s.get(r, "binarydata", text);
+    let public = s.get(r, "public", list(segment));
+    require(s, &["url_prefix"], r);
+    Some(ServeSite { url_prefix: prefix?, metadata, binarydata, public })
+}
+
+/// Two keys that are of use together only.
+fn both_or_none(s: &Section, names: [&'static str; 2], r: &mut Reader) {
+    let is_set = names.map(|name| r.origins.contains_key(&s.key(name)));
+    for (i, name) in names.iter().enumerate() {
+        let other = names[1 - i];
+        if is_set[i] && !is_set[1 - i] {
+            let refusal = Refusal::new(
+                format!("`{name}` is of no use without `{other}`"),
+                format!("add `{other}`, or remove the key"),
+            );
+            r.refuse(&s.key(name), refusal);
+        }
+    }
+}
+
 fn signing_key(s: &mut Section, r: &mut Reader) -> Option<SigningKey> {
     let id = s.get(r, "id", key_id);
     let secret = s.get(r, "secret", secret);
@@ -134,6 +184,61 @@ fn admin_token(s: &mut Section, r: &mut Reader) -> Option<AdminToken> {
     let prefixes = s.get(r, "prefixes", list(directory));
     require(s, &["name", "sha256", "verbs", "prefixes"], r);
     Some(AdminToken { name: name?, sha256: sha256?, verbs: verbs?, prefixes: prefixes? })
+}
+
+fn purge_hook(s: &mut Section, r: &mut Reader) -> Option<PurgeHook> {
+    let name = s.get(r, "name", key_id);
+    let url = s.get(r, "url", hook_url);
+    let method = s.get(r, "method", method).unwrap_or_else(|| "PURGE".to_owned());
+    let headers = s.get(r, "headers", list(hook_field)).unwrap_or_default();
+    let authorization = s.get(r, "authorization", secret);
+    let body = s.get(r, "body", text);
+    require(s, &["name", "url"], r);
+    Some(PurgeHook { name: name?, url: url?, method, headers, authorization, body })
+}
+
+fn hook_url(node: Node) -> Result<String, Refusal> {
+    let url = text(node)?;
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    let host = rest.map(|rest| rest.split(['/', '{']).next().unwrap_or_default());
+    match host {
+        Some(host) if host.contains('@') => Err(Refusal::new(
+            "a user name or password in a URL ends up in logs",
+            "use `authorization`, which is a secret",
+        )),
+        Some(host) if !host.is_empty() => Ok(url),
+        _ => Err(Refusal::new(
+            "not an http or https URL",
+            "write e.g. \"http://127.0.0.1:6081{path}\"",
+        )),
+    }
+}
+
+fn method(node: Node) -> Result<String, Refusal> {
+    let method = text(node)?;
+    if !method.is_empty() && method.bytes().all(|b| b.is_ascii_uppercase()) {
+        Ok(method)
+    } else {
+        Err(Refusal::new("not a method", "write e.g. \"PURGE\" or \"POST\""))
+    }
+}
+
+/// `Name: value`.
+fn hook_field(node: Node) -> Result<String, Refusal> {
+    let line = text(node)?;
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+    let visible = |b: u8| (b' '..0x7f).contains(&b);
+    match line.split_once(':') {
+        Some((name, value))
+            if !name.is_empty() && name.bytes().all(plain) && value.bytes().all(visible) =>
+        {
+            Ok(line)
+        }
+        _ => Err(Refusal::new(
+            "each item is a field, `Name: value`",
+            "write e.g. [\"xkey: {tags}\"]",
+        )),
+    }
 }
 
 fn twins(names: &[&str], what: &str, key: &str, r: &mut Reader) {

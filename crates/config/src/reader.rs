@@ -23,7 +23,7 @@ impl Refusal {
 }
 
 /// Keys of the plan that later versions bring: saying "unknown" alone would mislead.
-const LATER: [&str; 2] = ["mount", "serve.sites"];
+const LATER: [&str; 1] = ["mount"];
 
 /// What was found while reading.
 pub(crate) struct Reader {

@@ -240,12 +240,50 @@ pub struct ServeSettings {
     pub surrogate_keys: bool,
     /// Sites whose scripts may read answers.
     pub cors_origins: Vec<String>,
+    /// Whether HTTP/2 is spoken.
+    pub http2: bool,
+    /// The certificate, and those between it and an authority.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_certificate: Option<PathBuf>,
+    /// Its private key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_key: Option<PathBuf>,
+    /// Most connections at a time.
+    pub max_connections: u32,
+    /// Most requests at a time.
+    pub max_requests: u32,
+    /// Fewest bytes per second that a client takes while it is waited for.
+    pub min_rate: ByteSize,
+    /// How long `/readyz` fails at shutdown before connections are refused.
+    #[serde(serialize_with = "duration::serialize")]
+    pub shutdown_delay: Duration,
+    /// How long answers under way may take at shutdown.
+    #[serde(serialize_with = "duration::serialize")]
+    pub drain: Duration,
     /// Header fields by path; the first match counts.
     pub cache_policy: Vec<CachePolicy>,
     /// What is shown in place of missing files; the first match counts.
     pub placeholder: Vec<Placeholder>,
     /// Keys of signed URLs.
     pub signing_keys: Vec<SigningKey>,
+    /// Further sites.
+    pub sites: Vec<ServeSite>,
+}
+
+/// `[[serve.sites]]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ServeSite {
+    /// Where its assets are in the URL space.
+    pub url_prefix: UrlPrefix,
+    /// Name of its metadata handler; that of the store if `None`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<String>,
+    /// Name of its binarydata handler; that of the store if `None`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub binarydata: Option<String>,
+    /// First path segments that anyone may read; those of the main site if `None`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public: Option<Vec<String>>,
 }
 
 impl Default for ServeSettings {
@@ -262,6 +300,14 @@ impl Default for ServeSettings {
                 .into(),
             surrogate_keys: true,
             cors_origins: Vec::new(),
+            http2: true,
+            tls_certificate: None,
+            tls_key: None,
+            max_connections: 4096,
+            max_requests: 4096,
+            min_rate: ByteSize(1 << 10),
+            shutdown_delay: Duration::ZERO,
+            drain: Duration::from_secs(30),
             cache_policy: vec![CachePolicy {
                 pattern: "images/**".to_owned(),
                 hashed: false,
@@ -272,6 +318,7 @@ impl Default for ServeSettings {
             }],
             placeholder: Vec::new(),
             signing_keys: Vec::new(),
+            sites: Vec::new(),
         }
     }
 }
@@ -354,8 +401,12 @@ pub struct SigningKey {
 pub struct AdminSettings {
     /// Address of the admin listener.
     pub listen: SocketAddr,
+    /// Most bytes of a file that is stored by the admin API.
+    pub max_file: ByteSize,
     /// Who may read and write files by the admin API.
     pub tokens: Vec<AdminToken>,
+    /// What is told of a purge.
+    pub purge_hooks: Vec<PurgeHook>,
 }
 
 /// An item of `admin.tokens`.
@@ -383,11 +434,38 @@ pub enum AdminVerb {
     Put,
     /// Delete files and directories.
     Delete,
+    /// Drop what caches keep.
+    Purge,
+}
+
+/// `[[admin.purge_hooks]]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PurgeHook {
+    /// For log and answers.
+    pub name: String,
+    /// URL with placeholders.
+    pub url: String,
+    /// Method.
+    pub method: String,
+    /// `Name: value` with placeholders in the value.
+    pub headers: Vec<String>,
+    /// Value of `Authorization`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authorization: Option<Secret>,
+    /// Body with placeholders.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
 }
 
 impl Default for AdminSettings {
     fn default() -> Self {
-        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)), tokens: Vec::new() }
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)),
+            // What S3 takes as one object.
+            max_file: ByteSize(5 << 40),
+            tokens: Vec::new(),
+            purge_hooks: Vec::new(),
+        }
     }
 }
 
@@ -402,6 +480,8 @@ pub struct CacheSettings {
     pub size: ByteSize,
     /// Bytes of the file system that are left free.
     pub min_free: ByteSize,
+    /// Bytes of small files that a server keeps in memory.
+    pub memory: ByteSize,
 }
 
 impl CacheSettings {
@@ -413,6 +493,7 @@ impl CacheSettings {
             dir: data_dir.join("cache"),
             size: ByteSize(10 << 30),
             min_free: ByteSize(1 << 30),
+            memory: ByteSize(64 << 20),
         }
     }
 }

@@ -27,9 +27,42 @@ pub(crate) fn handlers(
     if settings.store.binarydata == DEFAULT_HANDLER {
         need_default_root(settings, "store.binarydata", r);
     }
+    sites(settings, metadata, binarydata, r);
     need_rows(settings, r);
     unlike(metadata, "metadata_handlers", r);
     unlike(binarydata, "binarydata_handlers", r);
+}
+
+/// Sites name handlers that exist, and no two have one place in the URL space.
+fn sites(settings: &Settings, metadata: &[String], binarydata: &[String], r: &mut Reader) {
+    let serve = &settings.serve;
+    let mut taken = vec![&serve.url_prefix];
+    for (i, site) in serve.sites.iter().enumerate() {
+        let at = format!("serve.sites[{i}]");
+        let both =
+            [("metadata", &site.metadata, metadata), ("binarydata", &site.binarydata, binarydata)];
+        for (key, name, known) in both {
+            let Some(name) = name else { continue };
+            if name != DEFAULT_HANDLER && !known.contains(name) {
+                let refusal = Refusal::new(
+                    format!("there is no {key} handler `{name}`"),
+                    suggestion(name, known),
+                );
+                r.refuse(&format!("{at}.{key}"), refusal);
+            }
+        }
+        if site.binarydata.as_deref() == Some(DEFAULT_HANDLER) {
+            need_default_root(settings, &format!("{at}.binarydata"), r);
+        }
+        if taken.contains(&&site.url_prefix) {
+            let refusal = Refusal::new(
+                format!("two sites have the URL prefix `{}`", site.url_prefix),
+                "give one of them another one",
+            );
+            r.refuse(&format!("{at}.url_prefix"), refusal);
+        }
+        taken.push(&site.url_prefix);
+    }
 }
 
 /// A trash needs rows to hide. Without them a delete would be for good, silently.

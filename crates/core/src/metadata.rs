@@ -403,6 +403,18 @@ pub trait MetadataStore: Send + Sync + fmt::Debug + 'static {
         Err(no_feed(&self.describe()))
     }
 
+    /// Tells every reader of the feed that something of these names may have changed, although no row
+    /// did: each gets an [`FeedOp::Update`]. A name that ends with a slash stands for all below it.
+    ///
+    /// # Errors
+    /// As [`MetadataStore::feed`]; some names may have been told then.
+    ///
+    /// [`FeedOp::Update`]: crate::FeedOp::Update
+    async fn tell(&self, names: &[String]) -> Result<()> {
+        let _ = names;
+        Err(no_feed(&self.describe()))
+    }
+
     /// Writes that a long-lived process is alive until `lease` from now, and forgets members whose
     /// lease ended longer than `remember` ago. Nothing for a handler whose rows live in the objects.
     ///

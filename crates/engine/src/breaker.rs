@@ -246,6 +246,10 @@ impl MetadataStore for Breaker {
         self.guarded(self.inner.beat(unless_younger)).await
     }
 
+    async fn tell(&self, names: &[String]) -> Result<()> {
+        self.guarded(self.inner.tell(names)).await
+    }
+
     async fn announce(&self, member: &Member, lease: Duration, remember: Duration) -> Result<()> {
         self.guarded(self.inner.announce(member, lease, remember)).await
     }

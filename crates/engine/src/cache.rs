@@ -14,7 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ezdfs_core::{
-    Clock, FeedEvent, FeedOp, FilePath, MetadataStore, NamePrefix, NodeKind, Record, Result,
+    Clock, DirPath, FeedEvent, FeedOp, FilePath, MetadataStore, NamePrefix, NodeKind, Record,
+    Result,
 };
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
@@ -150,6 +151,17 @@ impl MetadataCache {
         }
     }
 
+    /// The record of a path, if it can be answered without a wait.
+    pub(crate) fn known(&self, path: &FilePath) -> Option<Arc<Record>> {
+        let fresh = self.freshness.take();
+        let kept = self.rows.get(path)?;
+        let is_good = !kept.is_over(self.clock.boot()) && self.freshness.holds(fresh);
+        is_good.then(|| {
+            self.hits.fetch_add(1, Ordering::Relaxed);
+            kept.record
+        })
+    }
+
     async fn ask(&self, metadata: &dyn MetadataStore, path: &FilePath) -> Result<Arc<Record>> {
         self.misses.fetch_add(1, Ordering::Relaxed);
         metadata.record(path).await.map(Arc::new)
@@ -164,6 +176,25 @@ impl MetadataCache {
     pub(crate) fn void(&self, path: &FilePath) {
         self.rows.remove(path);
         self.forget_old(path);
+    }
+
+    /// Forgets what lies below a directory, by its name with prefix. That is rare: everything goes,
+    /// for what is being read cannot be told apart.
+    fn void_below(&self, dir: &str) {
+        self.rows.clear();
+        if let Some(old) = &self.old {
+            old.retain(|path, _| {
+                let name = self.prefix.name(path);
+                let rest = name.as_str().strip_prefix(dir);
+                !rest.is_some_and(|rest| dir.is_empty() || rest.starts_with('/'))
+            });
+        }
+    }
+
+    /// Forgets what lies below a directory.
+    pub(crate) fn purge_below(&self, dir: &DirPath) {
+        let below = self.prefix.below(dir);
+        self.void_below(below.strip_suffix('/').unwrap_or(&below));
     }
 
     fn keep_old(&self, path: &FilePath, kept: &Kept) {
@@ -220,6 +251,10 @@ impl Kept {
 impl Listener for MetadataCache {
     fn changed(&self, events: &[FeedEvent]) {
         for event in events {
+            if let Some(dir) = event.name.strip_suffix('/') {
+                self.void_below(dir);
+                continue;
+            }
             // Names of other stores, and names that no reader can ask for, are not in here.
             let Some(Ok(path)) = self.prefix.path_of(&event.name) else { continue };
             self.void(&path);

@@ -149,7 +149,7 @@ impl FileService {
     }
 
     /// Whether the row tells this version from one that overtook it a moment ago.
-    fn is_told_apart(&self, meta: &FileMeta) -> bool {
+    pub(crate) fn is_told_apart(&self, meta: &FileMeta) -> bool {
         let is_fresh = self.inner.memory.as_ref().is_some_and(|m| m.cache.is_fresh());
         is_fresh
             || !self.inner.metadata.is_separate()

@@ -19,7 +19,7 @@
 //! | [`rename_broken`] | renames that broke in the middle or came late |
 //! | [`directory`], [`touch`], [`trash`], [`expiry`] | directories, attributes, soft delete, expiry |
 //! | [`feed`] | the change feed, followed; until when it is fresh |
-//! | `cache`, `voiding` | rows in memory while the feed is fresh |
+//! | `cache`, `voiding`, [`known`] | rows in memory while the feed is fresh |
 //! | [`fsck`] | rows and objects compared, findings repaired |
 //! | [`unreadable`] | which directory made a listing fail |
 //! | [`throttle`] | a rate that transfers share |
@@ -43,6 +43,7 @@ pub mod expiry;
 pub mod feed;
 pub mod fsck;
 pub mod hold;
+pub mod known;
 pub mod limbo;
 pub mod maintenance;
 pub mod media;
@@ -72,6 +73,7 @@ pub use cached::Warmed;
 pub use delete_dir::DeletedTree;
 pub use feed::{FeedState, Follower, FollowerOptions, Subscription, Told};
 pub use fsck::{Finding, FsckOptions};
+pub use known::Known;
 pub use maintenance::Maintained;
 pub use precondition::Precondition;
 pub use publish::{PublishOptions, Published};

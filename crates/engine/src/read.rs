@@ -167,7 +167,7 @@ impl FileService {
         self.visible_file(path, &record)
     }
 
-    fn visible_file(&self, path: &FilePath, record: &Record) -> Result<FileMeta> {
+    pub(crate) fn visible_file(&self, path: &FilePath, record: &Record) -> Result<FileMeta> {
         match record.entry(path, self.inner.clock.now()) {
             Some(Entry::File(file)) => Ok(file),
             Some(Entry::Directory(_)) => Err(is_directory(path)),
@@ -221,15 +221,26 @@ impl FileService {
     where
         F: Fn(&FileMeta) -> Option<Range<u64>> + Send,
     {
+        let seen = self.load_marked(path).await?;
+        self.open_seen(seen, pick).await
+    }
+
+    /// The same, beginning with what [`Self::load_marked`] just said of a file.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_seen<F>(&self, seen: Opened, pick: F) -> Result<Opened>
+    where
+        F: Fn(&FileMeta) -> Option<Range<u64>> + Send,
+    {
+        let path = &seen.meta.path.clone();
+        let mut seen = Some((seen.meta, seen.stale));
         let deadline = self.inner.clock.boot() + self.inner.options.io_timeout;
         let mut reconciled = false;
-        let mut is_first = true;
         loop {
-            let (meta, stale) = if is_first {
-                let Opened { meta, stale, .. } = self.load_marked(path).await?;
-                (meta, stale)
-            } else {
-                (self.load_past_memory(path).await?, None)
+            let (meta, stale) = match seen.take() {
+                Some(seen) => seen,
+                None => (self.load_past_memory(path).await?, None),
             };
             let Some(range) = pick(&meta) else { return Ok(Opened { meta, body: None, stale }) };
             let range = clamp(range, meta.size);
@@ -238,7 +249,6 @@ impl FileService {
                 Attempt::Differs(why) => why,
             };
             tracing::debug!(%path, ?why, "rows and object differ; loading again");
-            is_first = false;
             if let Some(memory) = &self.inner.memory {
                 memory.cache.void(path);
             }

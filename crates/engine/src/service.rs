@@ -94,7 +94,7 @@ pub(crate) struct Inner {
 #[derive(Debug, Clone)]
 pub(crate) struct Memory {
     pub(crate) cache: Arc<MetadataCache>,
-    feed: Arc<crate::feed::Shared>,
+    pub(crate) feed: Arc<crate::feed::Shared>,
 }
 
 impl FileService {

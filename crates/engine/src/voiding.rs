@@ -153,6 +153,10 @@ impl MetadataStore for Voiding {
         self.inner.beat(unless_younger).await
     }
 
+    async fn tell(&self, names: &[String]) -> Result<()> {
+        self.inner.tell(names).await
+    }
+
     async fn announce(&self, member: &Member, lease: Duration, remember: Duration) -> Result<()> {
         self.inner.announce(member, lease, remember).await
     }

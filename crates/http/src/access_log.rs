@@ -19,6 +19,8 @@ use http::header::{HeaderValue, REFERER, USER_AGENT};
 use http::{Method, StatusCode, Uri, Version, request};
 use serde::Serialize;
 
+use crate::request_id::RequestId;
+
 /// Lines that wait for the writer at most.
 const WAITING_LINES: usize = 4096;
 /// Longest part of a field that a client sent, in bytes.
@@ -89,8 +91,14 @@ impl AccessLog {
     }
 
     /// Takes what a line says of the request.
-    pub(crate) fn begin(&self, request: &request::Parts, peer: SocketAddr) -> Pending {
+    pub(crate) fn begin(
+        &self,
+        request: &request::Parts,
+        peer: SocketAddr,
+        id: Option<RequestId>,
+    ) -> Pending {
         Pending {
+            id,
             log: self.clone(),
             peer,
             method: request.method.clone(),
@@ -144,6 +152,7 @@ fn write_lines(waiting: &Receiver<Message>, mut out: Box<dyn Write + Send>, drop
 /// A request whose answer is under way.
 #[derive(Debug)]
 pub(crate) struct Pending {
+    id: Option<RequestId>,
     log: AccessLog,
     peer: SocketAddr,
     method: Method,
@@ -215,6 +224,9 @@ impl Pending {
             seconds: self.log.clock.boot().saturating_sub(self.started).as_secs_f64(),
             referer: text(&self.referer),
             user_agent: text(&self.user_agent),
+            request_id: self.id.as_ref().and_then(|id| id.id.to_str().ok()),
+            trace_id: self.id.as_ref().and_then(RequestId::trace_id),
+            span_id: self.id.as_ref().and_then(RequestId::span_id),
         };
         serde_json::to_string(&line).unwrap_or_default()
     }
@@ -235,6 +247,12 @@ struct JsonLine<'a> {
     referer: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user_agent: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    span_id: Option<&'a str>,
 }
 
 fn path(uri: &Uri) -> &str {
@@ -285,7 +303,7 @@ mod tests {
             .body(())
             .unwrap();
         let peer = "192.0.2.7:4711".parse().unwrap();
-        let pending = log.begin(&request.into_parts().0, peer).status(StatusCode::NOT_FOUND);
+        let pending = log.begin(&request.into_parts().0, peer, None).status(StatusCode::NOT_FOUND);
         clock.advance(Duration::from_millis(1500));
         pending.end(23, true);
         writer.close();
@@ -346,7 +364,7 @@ mod tests {
         let (log, writer) =
             AccessLog::start(Format::Combined, clock, Box::new(Blocked(blocked))).unwrap();
         let request = http::Request::get("/p/a").body(()).unwrap().into_parts().0;
-        let pending = log.begin(&request, "192.0.2.7:1".parse().unwrap());
+        let pending = log.begin(&request, "192.0.2.7:1".parse().unwrap(), None);
         for _ in 0..3 * WAITING_LINES {
             pending.end(0, true);
         }

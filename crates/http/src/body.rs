@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -11,6 +12,8 @@ use futures::stream::BoxStream;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::access_log::Pending;
+use crate::connection::Flight;
+use crate::requests::Request;
 
 /// The bytes of one answer. A file that cannot be read to its end fails, and then the connection
 /// is cut: with `Content-Length` sent, no client takes a part for the whole.
@@ -21,11 +24,15 @@ pub struct AssetBody {
     sent: u64,
     failed: bool,
     log: Option<Box<Pending>>,
+    /// Counts as under way until this body is gone.
+    request: Option<Request>,
+    /// Tells the connection how far it is.
+    flight: Option<Arc<Flight>>,
 }
 
 enum Content {
     Empty,
-    Text(&'static str),
+    Bytes(Bytes),
     File(ezdfs_engine::Body),
     /// Several parts of a file, and how many bytes of them are left.
     Parts(BoxStream<'static, ezdfs_core::Result<Bytes>>, u64),
@@ -41,7 +48,13 @@ impl AssetBody {
     /// A fixed text.
     #[must_use]
     pub fn text(text: &'static str) -> Self {
-        Self::of(Content::Text(text))
+        Self::bytes(Bytes::from_static(text.as_bytes()))
+    }
+
+    /// Bytes that are in memory.
+    #[must_use]
+    pub fn bytes(bytes: Bytes) -> Self {
+        Self::of(Content::Bytes(bytes))
     }
 
     /// The bytes of an opened file.
@@ -57,7 +70,7 @@ impl AssetBody {
     }
 
     fn of(content: Content) -> Self {
-        Self { content, sent: 0, failed: false, log: None }
+        Self { content, sent: 0, failed: false, log: None, request: None, flight: None }
     }
 
     /// Lets the access log know when this body ends.
@@ -65,10 +78,20 @@ impl AssetBody {
         self.log = Some(Box::new(pending));
     }
 
+    /// Holds the request until this body ends.
+    pub(crate) fn holds(&mut self, request: Request) {
+        self.request = Some(request);
+    }
+
+    /// Lets the connection watch how this body is taken.
+    pub(crate) fn watched(&mut self, flight: Arc<Flight>) {
+        self.flight = Some(flight);
+    }
+
     fn left(&self) -> u64 {
         match &self.content {
             Content::Empty => 0,
-            Content::Text(text) => u64::try_from(text.len()).unwrap_or(u64::MAX),
+            Content::Bytes(bytes) => u64::try_from(bytes.len()).unwrap_or(u64::MAX),
             Content::File(body) => body.remaining(),
             Content::Parts(_, left) => *left,
         }
@@ -84,29 +107,39 @@ impl Body for AssetBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let next = match &mut self.content {
-            Content::Empty => None,
-            Content::Text(text) => Some(Ok(Bytes::from_static(text.as_bytes()))),
-            Content::File(body) => std::task::ready!(Pin::new(body).poll_next(cx)),
+            Content::Empty => Poll::Ready(None),
+            Content::Bytes(bytes) => {
+                let all = std::mem::take(bytes);
+                Poll::Ready((!all.is_empty()).then_some(Ok(all)))
+            }
+            Content::File(body) => Pin::new(body).poll_next(cx),
             Content::Parts(parts, left) => {
-                let next = std::task::ready!(parts.as_mut().poll_next(cx));
-                if let Some(Ok(bytes)) = &next {
+                let next = parts.as_mut().poll_next(cx);
+                if let Poll::Ready(Some(Ok(bytes))) = &next {
                     *left = left.saturating_sub(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
                 }
                 next
             }
         };
+        let Poll::Ready(next) = next else {
+            if let Some(flight) = &self.flight {
+                flight.waits();
+            }
+            return Poll::Pending;
+        };
         match &next {
             Some(Ok(bytes)) => {
-                self.sent = self.sent.saturating_add(u64::try_from(bytes.len()).unwrap_or(0));
+                let length = u64::try_from(bytes.len()).unwrap_or(0);
+                self.sent = self.sent.saturating_add(length);
+                if let Some(flight) = &self.flight {
+                    flight.sent(length);
+                }
             }
             Some(Err(e)) => {
                 tracing::warn!(error = %e, "an answer was cut short");
                 self.failed = true;
             }
             None => {}
-        }
-        if matches!(self.content, Content::Text(_)) {
-            self.content = Content::Empty;
         }
         Poll::Ready(next.map(|chunk| chunk.map(Frame::data)))
     }
@@ -133,7 +166,7 @@ impl fmt::Debug for AssetBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let content = match &self.content {
             Content::Empty => "",
-            Content::Text(text) => text,
+            Content::Bytes(_) => "bytes in memory",
             Content::File(_) => "file",
             Content::Parts(..) => "parts of a file",
         };

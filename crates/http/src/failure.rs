@@ -59,6 +59,14 @@ pub fn plain(status: StatusCode, head: bool) -> Response<AssetBody> {
     response
 }
 
+/// 503, to be tried again after so many seconds.
+#[must_use]
+pub fn unavailable(head: bool, seconds: &'static str) -> Response<AssetBody> {
+    let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, head);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(seconds));
+    response
+}
+
 /// 416 for a file of `size` bytes.
 #[must_use]
 pub fn unsatisfiable(size: u64, head: bool) -> Response<AssetBody> {

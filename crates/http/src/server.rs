@@ -12,19 +12,23 @@ use hyper_util::service::TowerToHyperService;
 use tokio::sync::watch;
 
 use crate::access_log::{AccessLog, AccessLogWriter};
-use crate::admin;
+use crate::admin::{self, Terms};
 use crate::assets::Assets;
+use crate::connection::Connection;
 use crate::listener::Listener;
 use crate::readiness::Readiness;
-use crate::settings::{AdminSettings, ServeSettings};
+use crate::settings::{AdminSettings, Limits, ServeSettings};
+use crate::sites::{Site, Sites};
+use crate::stall::Pace;
 use crate::target::Targets;
+use crate::url_prefix::UrlPrefix;
 
 /// Both listeners, bound.
 #[derive(Debug)]
 pub struct Server {
     assets: Arc<Assets>,
     listener: Listener,
-    admin: Option<(Listener, AdminSettings)>,
+    admin: Option<(Listener, Terms)>,
     readiness: Readiness,
     log: Option<AccessLogWriter>,
 }
@@ -41,12 +45,18 @@ impl Server {
         admin: Option<AdminSettings>,
         access_log: Box<dyn Write + Send>,
     ) -> Result<Self> {
-        let listener = Listener::bind("serve.listen", serve.listen, serve.limits).await?;
+        let (most, memory) = (serve.limits.requests, serve.memory);
+        let mut listener = serve.listen.start("serve.listen", serve.limits).await?;
+        if let Some(tls) = serve.tls {
+            listener = listener.with_tls(tls);
+        }
         let admin = match admin {
-            Some(settings) => {
-                let limits = settings.limits.clone();
-                let listener = Listener::bind("admin.listen", settings.listen, limits).await?;
-                Some((listener, settings))
+            Some(AdminSettings { listen, tokens, max_file, hooks, limits }) => {
+                // Its long answers and bodies are not watched as HTTP/2 needs it.
+                let limits = Limits { http2: false, ..limits };
+                let pace = Pace::new(limits.stall_timeout, limits.min_rate);
+                let listener = listen.start("admin.listen", limits).await?;
+                Some((listener, Terms { tokens, max_file, pace, hooks }))
             }
             None => None,
         };
@@ -57,9 +67,11 @@ impl Server {
             }
             None => (None, None),
         };
-        let targets = Targets::new(serve.url_prefix, serve.public, max_path_bytes(&service)?);
+        let main = site(service, serve.url_prefix, serve.public)?;
+        let others = serve.sites.into_iter().map(|s| site(s.service, s.url_prefix, s.public));
+        let sites = Sites::new(main, others.collect::<Result<_>>()?);
         let (keys, policies) = (serve.signing_keys, serve.policies);
-        let assets = Arc::new(Assets::new(service, targets, keys, policies, log));
+        let assets = Arc::new(Assets::new(sites, keys, policies, log, most, memory));
         let readiness = Readiness::new();
         Ok(Self { assets, listener, admin, readiness, log: writer })
     }
@@ -86,11 +98,11 @@ impl Server {
     /// answers under way finish within the drain limit, and the admin listener goes last.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Self { assets, listener, admin, readiness, log } = self;
-        let answer = |peer: SocketAddr| {
-            let assets = assets.clone();
+        let answer = |connection: &Arc<Connection>| {
+            let (assets, connection) = (Arc::clone(&assets), Arc::clone(connection));
             service_fn(move |request| {
-                let assets = assets.clone();
-                async move { Ok::<_, Infallible>(assets.answer(request, peer).await) }
+                let (assets, connection) = (Arc::clone(&assets), Arc::clone(&connection));
+                async move { Ok::<_, Infallible>(assets.answer(request, &connection).await) }
             })
         };
         let withdrawn = async {
@@ -104,8 +116,8 @@ impl Server {
             let _ = drained.send(true);
         };
         let administering = async {
-            if let Some((admin, settings)) = admin {
-                let router = admin::router(assets.clone(), readiness.clone(), &settings);
+            if let Some((admin, terms)) = admin {
+                let router = admin::router(assets.clone(), readiness.clone(), terms);
                 let router = TowerToHyperService::new(router);
                 // Err: `serving` is gone, which it is only after it sent.
                 let end = async move {
@@ -114,13 +126,21 @@ impl Server {
                 admin.run(|_| router.clone(), end).await;
             }
         };
-        tokio::join!(serving, administering);
+        tokio::select! {
+            ((), ()) = async { tokio::join!(serving, administering) } => {}
+            () = assets.forget_purged() => {}
+        }
         if let Some(writer) = log
             && tokio::task::spawn_blocking(move || writer.close()).await.is_err()
         {
             tracing::error!("the access log was not closed");
         }
     }
+}
+
+fn site(service: FileService, url_prefix: UrlPrefix, public: Vec<String>) -> Result<Site> {
+    let targets = Targets::new(url_prefix, public, max_path_bytes(&service)?);
+    Ok(Site::new(service, targets))
 }
 
 /// How long a path may be so that its object key is within what the binarydata handler allows.

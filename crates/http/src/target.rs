@@ -80,6 +80,22 @@ impl Targets {
         Self { prefix, public, max_path_bytes }
     }
 
+    /// Whether a request is for these assets and no other ones.
+    pub(crate) fn covers(&self, uri: &Uri, authority: Option<&str>) -> bool {
+        let raw = uri.path().as_bytes();
+        self.prefix.is_for(authority) && self.prefix.strip(raw, raw).is_some()
+    }
+
+    /// The path of the URL of a file, encoded.
+    pub(crate) fn url_path(&self, path: &FilePath) -> String {
+        self.prefix.url_path(path)
+    }
+
+    /// Among several that cover a request the one of the highest rank is meant.
+    pub(crate) fn rank(&self) -> (bool, usize) {
+        self.prefix.rank()
+    }
+
     /// What a request for `uri` to the host `authority` means.
     ///
     /// # Errors

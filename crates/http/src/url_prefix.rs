@@ -10,6 +10,9 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 const PATH: &AsciiSet =
     &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'`').add(b'^').add(b'{').add(b'}');
 
+/// The same of what follows a prefix, which may hold what ends a path.
+const REST: &AsciiSet = &PATH.add(b'%').add(b'?').add(b'#');
+
 /// A path prefix, or a host with a path prefix. Compared with the request byte for byte and with
 /// its separator: `/var` is no prefix of `/varx`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +36,18 @@ impl UrlPrefix {
         authority.is_some_and(|a| {
             a.strip_suffix(self.default_port).unwrap_or(a).eq_ignore_ascii_case(own)
         })
+    }
+
+    /// The path of the URL of a file, encoded as clients do.
+    pub(crate) fn url_path(&self, path: &FilePath) -> String {
+        let prefix = self.encoded.as_ref().unwrap_or(&self.literal);
+        let rest = utf8_percent_encode(path.as_str(), REST);
+        format!("{prefix}{rest}")
+    }
+
+    /// Of two prefixes of one request the more special one is higher: with a host, then longer.
+    pub(crate) fn rank(&self) -> (bool, usize) {
+        (self.authority.is_some(), self.literal.len())
     }
 
     /// What follows the prefix in a request path: as it was sent, and decoded. `None` when the

@@ -32,6 +32,10 @@ fn handlers_that_this_build_cannot_open_and_missing_secrets() {
                 "environment variable SIGNING_KEY is not set; set it, or use { file = … }"
             ),
             (
+                "admin.purge_hooks[0].authorization",
+                "environment variable PURGE_TOKEN is not set; set it, or use { file = … }"
+            ),
+            (
                 "binarydata_handlers.aws_s3.access_key_id",
                 "environment variable S3_ACCESS_KEY_ID is not set; set it, or use { file = … }"
             ),

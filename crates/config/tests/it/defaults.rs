@@ -119,12 +119,26 @@ fn every_key_is_read() {
         policies,
         [("images/_aliases/**", "public, max-age=31536000, immutable"), ("**", "no-cache"),]
     );
+    assert_eq!((s.serve.http2, s.serve.max_connections, s.serve.max_requests), (false, 1000, 500));
+    assert_eq!(s.serve.tls_certificate.as_deref(), Some("/etc/ezdfs/no/site.pem".as_ref()));
+    assert_eq!(s.serve.tls_key.as_deref(), Some("/etc/ezdfs/no/site.key".as_ref()));
+    let times = (s.serve.shutdown_delay, s.serve.drain);
+    assert_eq!(times, (Duration::from_secs(5), Duration::from_secs(60)));
+    assert_eq!((s.serve.min_rate.0, s.admin.max_file.0), (10 << 10, 1 << 30));
+    let site = &s.serve.sites[0];
+    assert_eq!(site.url_prefix.as_str(), "http://other.example.com/");
+    assert_eq!(
+        site.metadata.as_deref().zip(site.binarydata.as_deref()),
+        Some(("aws_s3", "aws_s3"))
+    );
+    assert_eq!(site.public.as_deref(), Some(&["images".to_owned(), "media".to_owned()][..]));
     assert_eq!(s.admin.listen.to_string(), "[::1]:9090");
     assert_eq!((s.cache.enabled, &*s.cache.dir), (CacheMode::On, "/var/cache/ezdfs".as_ref()));
     assert_eq!((s.cache.size.0, s.cache.min_free.0), (50 << 30, 5 << 30));
+    assert_eq!(s.cache.memory.0, 256 << 20);
 
     assert_eq!(loaded.origin("store.metadata"), Origin::File(2));
-    assert_eq!(loaded.origin("serve.cache_policy[1].match"), Origin::File(66));
+    assert_eq!(loaded.origin("serve.cache_policy[1].match"), Origin::File(74));
     assert_eq!(loaded.origin("store.nothing"), Origin::Default);
 }
 

@@ -55,8 +55,15 @@ max_signed_life = "7d" # default
 inline = ["image/*", "audio/*", "video/*", "font/*", "text/plain", "text/css"] # default
 surrogate_keys = true # default
 cors_origins = [] # default
+http2 = true # default
+max_connections = 4096 # default
+max_requests = 4096 # default
+min_rate = "1KiB" # default
+shutdown_delay = "0s" # default
+drain = "30s" # default
 placeholder = [] # default
 signing_keys = [] # default
+sites = [] # default
 
 [[serve.cache_policy]]
 match = "images/**" # default
@@ -65,13 +72,16 @@ cache_control = "public, max-age=60, stale-while-revalidate=600, stale-if-error=
 
 [admin]
 listen = "127.0.0.1:8081" # default
+max_file = "5TiB" # default
 tokens = [] # default
+purge_hooks = [] # default
 
 [cache]
 enabled = "auto" # default
 dir = "{}/cache" # default
 size = "10GiB" # default
 min_free = "1GiB" # default
+memory = "64MiB" # default
 "#,
         site.file().display(),
         loaded.data_dir.display(),

@@ -113,6 +113,14 @@ max_signed_life = "1h"
 inline = ["image/*", "application/pdf"]
 surrogate_keys = false
 cors_origins = ["https://www.example.com"]
+http2 = false
+tls_certificate = "/etc/ezdfs/no/site.pem"
+tls_key = "/etc/ezdfs/no/site.key"
+max_connections = 1000
+max_requests = 500
+min_rate = "10KiB"
+shutdown_delay = "5s"
+drain = "1m"
 
 [[serve.cache_policy]]
 match = "images/_aliases/**"
@@ -133,8 +141,15 @@ status = 200
 id = "2026-11"
 secret = { env = "SIGNING_KEY" }
 
+[[serve.sites]]
+url_prefix = "http://other.example.com/"
+metadata = "aws_s3"
+binarydata = "aws_s3"
+public = ["images", "media"]
+
 [admin]
 listen = "[::1]:9090"
+max_file = "1GiB"
 
 [[admin.tokens]]
 name = "deploy"
@@ -142,9 +157,18 @@ sha256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 verbs = ["put", "delete"]
 prefixes = ["images/"]
 
+[[admin.purge_hooks]]
+name = "varnish"
+url = "http://varnish:6081/"
+method = "PURGE"
+headers = ["xkey: {tags}"]
+authorization = { env = "PURGE_TOKEN" }
+body = ""
+
 [cache]
 enabled = "on"
 dir = "/var/cache/ezdfs"
 size = "50GiB"
 min_free = "5GiB"
+memory = "256MiB"
 "#;

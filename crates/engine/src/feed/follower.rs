@@ -110,7 +110,7 @@ impl Follower {
     /// Every change from now on, for a task of its own.
     #[must_use]
     pub fn subscribe(&self) -> Subscription {
-        Subscription::new(self.shared.told.subscribe())
+        self.shared.subscribe()
     }
 
     /// State and counts.
@@ -146,6 +146,11 @@ impl Shared {
     pub(crate) fn state(&self) -> FeedState {
         let told = self.freshness.told_until();
         self.counters.state(told.map(|at| self.clock.boot().saturating_sub(at)))
+    }
+
+    /// Every change from now on.
+    pub(crate) fn subscribe(&self) -> Subscription {
+        Subscription::new(self.told.subscribe())
     }
 
     /// Tells a listener as long as it lives.

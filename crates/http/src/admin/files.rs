@@ -41,7 +41,7 @@ pub(super) async fn files(
     match verb {
         Verb::Put => put(&admin, &path, &parts, body, who).await,
         Verb::Delete => delete(&admin, &path, &parts.headers, who).await,
-        Verb::Get | Verb::List => get(&admin, &path, &parts).await,
+        Verb::Get | Verb::List | Verb::Purge => get(&admin, &path, &parts).await,
     }
 }
 
@@ -86,7 +86,7 @@ async fn put(
     if announced.is_some_and(|length| length > admin.max_file) {
         return Err(Refusal::Kind(ErrorKind::TooLarge));
     }
-    let terms = Terms { most: admin.max_file, stall: admin.stall, promised };
+    let terms = Terms { most: admin.max_file, pace: admin.pace, promised };
     match admin.service.publish(path, receive(body, terms), options).await {
         Ok(published) => {
             tracing::info!(%path, token = who, size = published.size, "stored by the admin API");

@@ -5,8 +5,13 @@
 
 mod digest;
 mod dirs;
+mod events;
 mod files;
+mod metrics;
+mod openapi;
 mod problem;
+mod purge;
+mod query;
 mod target;
 pub mod tokens;
 mod transfer;
@@ -16,18 +21,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::header::{CACHE_CONTROL, HeaderValue};
 use axum::http::{StatusCode, Uri};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use ezdfs_core::{Error, ErrorKind, Result, Token};
 use ezdfs_engine::FileService;
 use serde::Serialize;
+use tokio::sync::Semaphore;
 
 use crate::assets::Assets;
+use crate::metrics::Route;
+use crate::purge_hooks::PurgeHooks;
 use crate::readiness::Readiness;
-use crate::settings::AdminSettings;
+use crate::requests::Requests;
+use crate::stall::Pace;
 use problem::Refusal;
 use tokens::Tokens;
 
@@ -42,36 +52,84 @@ struct Admin {
     tokens: Arc<Tokens>,
     /// Most bytes of a file that a request may store.
     max_file: u64,
-    /// Longest wait for the next bytes of a body.
-    stall: Duration,
+    /// How fast clients send.
+    pace: Pace,
+    requests: Arc<Requests>,
+    figures: Arc<metrics::Figures>,
+    hooks: Arc<PurgeHooks>,
+    /// Clients that are told of changes.
+    watchers: Arc<Semaphore>,
+}
+
+/// What the admin listener is told.
+#[derive(Debug)]
+pub(crate) struct Terms {
+    /// Who may read and write files.
+    pub(crate) tokens: Tokens,
+    /// Most bytes of a file that a request may store.
+    pub(crate) max_file: u64,
+    /// How fast clients send.
+    pub(crate) pace: Pace,
+    /// What is told of a purge.
+    pub(crate) hooks: PurgeHooks,
 }
 
 /// The routes of the admin listener. Everything else is 404, another method 405.
-pub fn router(assets: Arc<Assets>, readiness: Readiness, settings: &AdminSettings) -> Router {
+pub(crate) fn router(assets: Arc<Assets>, readiness: Readiness, terms: Terms) -> Router {
+    let service = assets.service().clone();
     let admin = Admin {
-        service: assets.service().clone(),
+        requests: Requests::new(usize::MAX, Arc::clone(service.clock())),
+        figures: Arc::default(),
+        service,
         assets,
         readiness,
-        tokens: Arc::new(settings.tokens.clone()),
-        max_file: settings.max_file,
-        stall: settings.limits.stall_timeout,
+        tokens: Arc::new(terms.tokens),
+        max_file: terms.max_file,
+        pace: terms.pace,
+        hooks: Arc::new(terms.hooks),
+        watchers: Arc::new(Semaphore::new(events::CLIENTS)),
     };
     Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics::metrics))
         .route("/v1/status", get(v1_status))
         .route("/v1/files/{*path}", any(files::files))
         .route("/v1/dirs", any(dirs::dirs))
         .route("/v1/dirs/", any(dirs::dirs))
         .route("/v1/dirs/{*path}", any(dirs::dirs))
+        .route("/v1/events", get(events::events))
+        .route("/v1/openapi.json", get(openapi::document))
+        .route("/v1/purge", post(purge::purge))
         .route("/v1/copy", post(transfer::copy))
         .route("/v1/move", post(transfer::rename))
         .fallback(|_: Uri| async { Refusal::Kind(ErrorKind::NotFound) })
         .method_not_allowed_fallback(|uri: Uri| async move {
-            let takes_post = matches!(uri.path(), "/v1/copy" | "/v1/move");
+            let takes_post = matches!(uri.path(), "/v1/copy" | "/v1/move" | "/v1/purge");
             problem::method_not_allowed(if takes_post { "POST" } else { "GET, HEAD" })
         })
+        .layer(middleware::from_fn_with_state(admin.clone(), observe))
         .with_state(admin)
+}
+
+/// Counts a request; its time is that to the head of its answer.
+async fn observe(State(admin): State<Admin>, request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    let route = if path.starts_with(files::ROUTE) {
+        Route::Files
+    } else if path.starts_with("/v1/dirs") {
+        Route::Dirs
+    } else if path.starts_with("/v1/") {
+        Route::Api
+    } else if matches!(path, "/healthz" | "/readyz" | "/metrics") {
+        Route::Health
+    } else {
+        Route::Other
+    };
+    let mut under_way = admin.requests.begin();
+    let response = next.run(request).await;
+    under_way.answered(route, response.status());
+    response
 }
 
 async fn healthz() -> Response {

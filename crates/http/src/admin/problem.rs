@@ -20,6 +20,8 @@ pub(super) enum Refusal {
     Kind(ErrorKind),
     /// What of the request is wrong.
     Bad(&'static str),
+    /// The changes that are asked for are not kept any more.
+    Gone,
 }
 
 impl From<Denied> for Refusal {
@@ -33,6 +35,11 @@ impl IntoResponse for Refusal {
         match self {
             Self::Denied(denied) => self::denied(denied),
             Self::Kind(kind) => of_kind(kind, None),
+            Self::Gone => answer(
+                StatusCode::GONE,
+                "trimmed",
+                Some("changes behind this number may be missing: compare, and begin anew"),
+            ),
             Self::Bad(detail) => of_kind(ErrorKind::InvalidArgument, Some(detail)),
         }
     }

@@ -32,6 +32,14 @@ pub(super) fn dir(uri: &Uri, route: &str) -> Result<DirPath, Refusal> {
     FilePath::from_bytes(&path).map(DirPath::from).map_err(refused)
 }
 
+/// A directory in a body or a query, with or without a slash at its end; the root for nothing.
+pub(super) fn directory(text: &str) -> Result<DirPath, Refusal> {
+    match text.strip_suffix('/').unwrap_or(text) {
+        "" => Ok(DirPath::root()),
+        path => named(path).map(DirPath::from),
+    }
+}
+
 /// A path in a body.
 pub(super) fn named(text: &str) -> Result<FilePath, Refusal> {
     if text.contains('\\') {

@@ -18,11 +18,13 @@ pub enum Verb {
     Put,
     /// Delete files and directories; the source of a move.
     Delete,
+    /// Drop what caches keep.
+    Purge,
 }
 
 impl Verb {
     /// Every verb.
-    pub const ALL: [Self; 4] = [Self::Get, Self::List, Self::Put, Self::Delete];
+    pub const ALL: [Self; 5] = [Self::Get, Self::List, Self::Put, Self::Delete, Self::Purge];
 
     /// As configured.
     #[must_use]
@@ -32,6 +34,7 @@ impl Verb {
             Self::List => "list",
             Self::Put => "put",
             Self::Delete => "delete",
+            Self::Purge => "purge",
         }
     }
 }

@@ -40,7 +40,7 @@ async fn read(
 ) -> Result<Transfer, Refusal> {
     // Before a byte of the body is read.
     admin.tokens.of(&parts.headers)?;
-    let bytes = tokio::time::timeout(admin.stall, to_bytes(body, MOST)).await;
+    let bytes = tokio::time::timeout(admin.pace.window, to_bytes(body, MOST)).await;
     let Ok(Ok(bytes)) = bytes else {
         return Err(Refusal::Bad("the body is missing, too large or incomplete"));
     };

@@ -63,7 +63,7 @@ async fn everything_else_is_a_problem() {
         ("GET", "/", 404),
         ("GET", "/var/site/storage/images/a", 404),
         ("GET", "/healthz/", 404),
-        ("POST", "/v1/purge", 404),
+        ("POST", "/v1/batch", 404),
         ("POST", "/v1/status", 405),
     ] {
         let reply = request(site.admin, method, target, &[]).await;

@@ -1,6 +1,7 @@
 //! Connections: reuse, limits, slow clients, panics, shutdown.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -12,6 +13,7 @@ use tokio::time::timeout;
 
 use ezdfs_http::Limits;
 use ezdfs_http::body::AssetBody;
+use ezdfs_http::connection::Connection;
 use ezdfs_http::listener::Listener;
 
 use crate::client::{Reply, exchange, head, request};
@@ -132,11 +134,88 @@ async fn abuse_27_a_reader_that_stops_is_dropped() {
 }
 
 #[tokio::test]
+async fn abuse_27_a_reader_that_takes_a_little_now_and_then_is_dropped() {
+    let window = Duration::from_secs(1);
+    let limits = Limits { stall_timeout: window, min_rate: 32 << 20, ..Limits::default() };
+    let site = limited(limits).await;
+    let size = 64 << 20;
+    site.publish("images/big", vec![1; size]).await;
+    let mut stream = TcpStream::connect(site.address).await.unwrap();
+    stream.write_all(head("GET", &url("images/big"), &[]).as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let dripping = async {
+        let mut chunk = vec![0; 256 << 10];
+        loop {
+            match stream.read(&mut chunk).await {
+                Ok(0) | Err(_) => break,
+                Ok(n) => answer.extend_from_slice(&chunk[..n]),
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(SOON, dripping).await.expect("it is cut");
+    let reply = Reply::parse(&answer);
+    assert!(reply.length() == Some(size) && reply.body.len() < size, "{}", reply.body.len());
+}
+
+#[tokio::test]
+async fn a_body_that_comes_too_slowly_is_refused() {
+    let limits =
+        Limits { stall_timeout: Duration::from_secs(1), min_rate: 1 << 20, ..Limits::default() };
+    let site = limited(limits).await;
+    let fields = [("Authorization", "Bearer all"), ("Content-Length", "1000")];
+    let mut stream = TcpStream::connect(site.admin).await.unwrap();
+    stream.write_all(head("PUT", "/v1/files/images/slow", &fields).as_bytes()).await.unwrap();
+    let (mut reading, mut writing) = stream.split();
+    let mut answer = Vec::new();
+    let dripping = async {
+        while writing.write_all(b"x").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::select! {
+        () = dripping => panic!("the connection ended without an answer"),
+        n = timeout(SOON, reading.read_buf(&mut answer)) => assert_ne!(n.unwrap().unwrap(), 0),
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 400 "), "{}", String::from_utf8_lossy(&answer));
+    assert_eq!(site.status("GET", &url("images/slow")).await, 404);
+}
+
+#[tokio::test]
+async fn requests_above_the_limit_are_refused_and_counted_down() {
+    let site = limited(Limits { requests: 1, ..Limits::default() }).await;
+    let (stream, _) = begin(&site, 64 << 20).await;
+    let refused = request(site.address, "GET", &url("images/a"), &[]).await;
+    assert_eq!((refused.status, refused.field("retry-after")), (503, Some("1")));
+    assert_eq!(refused.field("cache-control"), Some("no-store"));
+    drop(stream);
+    let served = async {
+        while site.status("GET", &url("images/a")).await != 200 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(SOON, served).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_request_is_told_apart() {
+    let site = limited(Limits::default()).await;
+    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let fields = [("X-Request-Id", "abc-1"), ("traceparent", parent)];
+    let reply = site.get(&url("images/a"), &fields).await;
+    assert_eq!(reply.field("x-request-id"), Some("abc-1"));
+    let trace = reply.field("traceparent").unwrap();
+    assert!(trace.starts_with(&parent[..36]) && trace != parent, "{trace}");
+    // Nobody wants to know.
+    assert_eq!(site.get(&url("images/a"), &[]).await.field("x-request-id"), None);
+}
+
+#[tokio::test]
 async fn a_panic_ends_one_connection_alone() {
     let any = "127.0.0.1:0".parse().unwrap();
     let listener = Listener::bind("serve.listen", any, Limits::default()).await.unwrap();
     let address = listener.address();
-    let service = |_| {
+    let service = |_: &Arc<Connection>| {
         service_fn(|request: Request<Incoming>| async move {
             assert_ne!(request.uri().path(), "/panic", "a defect");
             Ok::<_, Infallible>(Response::new(AssetBody::text("fine")))

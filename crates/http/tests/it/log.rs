@@ -70,5 +70,7 @@ async fn every_answer_is_one_line() {
     assert_eq!(lines[0]["bytes"], 100_000);
     assert_eq!(lines[0]["user_agent"], "test");
     assert_eq!(lines[0]["remote"], "127.0.0.1");
+    let ids: Vec<_> = lines.iter().map(|l| l["request_id"].as_str().unwrap()).collect();
+    assert!(ids.iter().all(|id| ids.iter().filter(|other| *other == id).count() == 1), "{ids:?}");
     assert_eq!((&lines[1]["bytes"], &lines[2]["bytes"]), (&Value::from(0), &Value::from(10)));
 }

@@ -11,13 +11,17 @@ use ezdfs_core::{
     BaseRow, Capabilities, Clock as _, CloudSide, FilePath, KeyPrefix, ManualClock,
     MetadataStore as _, NamePrefix, SeededEntropy, Sha256, SystemClock, Timestamp,
 };
-use ezdfs_engine::{BinaryStore, FileService, Options, Parts, PublishOptions, Published};
+use ezdfs_engine::{
+    BinaryStore, CacheOptions, FileService, Follower, FollowerOptions, Options, Parts,
+    PublishOptions, Published,
+};
 use ezdfs_http::{
-    AdminSettings, CachePolicies, CachePolicy, Format, Limits, Policies, Readiness, ServeSettings,
-    Server, SigningKeys, Token, Tokens, Verb,
+    AdminSettings, CachePolicies, CachePolicy, Format, Limits, Listen, Policies, PurgeHooks,
+    Readiness, ServeSettings, Server, SigningKeys, SiteSettings, Token, Tokens, Verb,
 };
 use ezdfs_metadata::MemoryMetadata;
 use ezdfs_metadata::memory::ForeignRow;
+use ezdfs_testkit::faults::FaultyMetadata;
 use object_store::memory::InMemory;
 use sha2::Digest as _;
 use tokio::sync::oneshot;
@@ -34,9 +38,13 @@ pub(crate) struct Site {
     pub(crate) metadata: Arc<MemoryMetadata>,
     pub(crate) clock: ManualClock,
     pub(crate) faults: Arc<Faults>,
+    /// What the service asks of the database.
+    pub(crate) asked: ezdfs_testkit::faults::Plan,
     pub(crate) readiness: Readiness,
     stop: oneshot::Sender<()>,
     running: JoinHandle<()>,
+    /// Follows the feed, and moves the clock on with the time.
+    _following: Option<(Follower, JoinHandle<()>)>,
     /// Holds the files of a local store until the server is gone.
     _root: Option<tempfile::TempDir>,
 }
@@ -48,9 +56,16 @@ pub(crate) struct Plan {
     pub(crate) log: Option<(Format, Box<dyn Write + Send>)>,
     pub(crate) local: bool,
     pub(crate) policies: Policies,
+    /// Further sites, by their URL prefix.
+    pub(crate) sites: Vec<(&'static str, FileService)>,
+    /// What is told of a purge.
+    pub(crate) hooks: PurgeHooks,
+    /// Answers from memory while the feed is fresh.
+    pub(crate) follow: bool,
 }
 
-/// Tokens of every site: `all` may do everything, `images` put images.
+/// Tokens of every site: `all` may do everything, `images` put images,
+/// `cache` purge them.
 fn tokens() -> Tokens {
     let token = |name: &str, verbs: &[Verb], prefix: &str| Token {
         name: name.to_owned(),
@@ -59,7 +74,8 @@ fn tokens() -> Tokens {
         prefixes: vec![prefix.to_owned()],
     };
     let images = token("images", &[Verb::Put], "images/");
-    Tokens::new(vec![token("all", &Verb::ALL, ""), images]).unwrap()
+    let cache = token("cache", &[Verb::Purge], "images/");
+    Tokens::new(vec![token("all", &Verb::ALL, ""), images, cache]).unwrap()
 }
 
 /// The key that signs URLs of every site.
@@ -84,6 +100,9 @@ impl Default for Plan {
             log: None,
             local: false,
             policies: policies(),
+            sites: Vec::new(),
+            hooks: PurgeHooks::default(),
+            follow: false,
         }
     }
 }
@@ -118,9 +137,10 @@ impl Site {
             let store = FaultyStore { inner: Arc::new(InMemory::new()), faults: faults.clone() };
             (Arc::new(store), Capabilities::MEMORY, None)
         };
-        let service = FileService::new(
+        let asked = ezdfs_testkit::faults::Plan::calm();
+        let mut service = FileService::new(
             Parts {
-                metadata: metadata.clone(),
+                metadata: Arc::new(FaultyMetadata::new(metadata.clone(), asked.clone())),
                 binary: BinaryStore {
                     name: "memory".to_owned(),
                     store,
@@ -134,13 +154,39 @@ impl Site {
             },
             Options { io_timeout: Duration::from_millis(300), ..Options::default() },
         );
+        let _following = plan.follow.then(|| {
+            let (clock, entropy) = (Arc::new(clock.clone()), Arc::new(SeededEntropy::new(2)));
+            let options = FollowerOptions::default();
+            let follower =
+                Follower::start(metadata.clone(), clock.clone(), entropy, options).unwrap();
+            service = service.with_follower(&follower, CacheOptions::default());
+            let tick = Duration::from_millis(5);
+            let ticking = tokio::spawn(async move {
+                loop {
+                    tokio::time::sleep(tick).await;
+                    clock.advance(tick);
+                }
+            });
+            (follower, ticking)
+        });
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let (format, out) = match plan.log {
             Some((format, out)) => (Some(format), out),
             None => (None, Box::new(std::io::sink()) as Box<dyn Write + Send>),
         };
         let serve = ServeSettings {
-            listen: any,
+            listen: Listen::Address(any),
+            tls: None,
+            sites: plan
+                .sites
+                .into_iter()
+                .map(|(prefix, service)| SiteSettings {
+                    service,
+                    url_prefix: prefix.parse().unwrap(),
+                    public: vec!["images".to_owned()],
+                })
+                .collect(),
+            memory: 8 << 20,
             url_prefix: plan.url_prefix.parse().unwrap(),
             public: vec!["images".to_owned(), "images-versioned".to_owned()],
             signing_keys: SigningKeys::new([("test", SIGNING_KEY)], Duration::from_secs(3600))
@@ -149,8 +195,13 @@ impl Site {
             access_log: format,
             limits: plan.limits.clone(),
         };
-        let admin =
-            AdminSettings { listen: any, tokens: tokens(), max_file: 1 << 20, limits: plan.limits };
+        let admin = AdminSettings {
+            listen: Listen::Address(any),
+            tokens: tokens(),
+            max_file: 1 << 20,
+            hooks: plan.hooks,
+            limits: plan.limits,
+        };
         let server = Server::bind(service.clone(), serve, Some(admin), out).await.unwrap();
         let (address, admin) = (server.address(), server.admin_address().unwrap());
         let readiness = server.readiness();
@@ -159,7 +210,41 @@ impl Site {
             let _ = stopped.await;
         }));
         let _root = root;
-        Self { address, admin, service, metadata, clock, faults, readiness, stop, running, _root }
+        Self {
+            address,
+            admin,
+            service,
+            metadata,
+            clock,
+            faults,
+            asked,
+            readiness,
+            stop,
+            running,
+            _following,
+            _root,
+        }
+    }
+
+    /// Waits until answers come from memory.
+    pub(crate) async fn is_fresh(&self) {
+        let fresh = async {
+            while self.service.memory_state().unwrap().0.age.is_none() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), fresh).await.expect("a fresh feed");
+    }
+
+    /// Waits until the feed has told so many changes: one's own are told as well.
+    pub(crate) async fn has_told(&self, changes: u64) {
+        let told = async {
+            while self.service.memory_state().unwrap().0.events < changes {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        tokio::time::timeout(Duration::from_secs(10), told).await.expect("changes are told");
     }
 
     /// Begins shutdown; the handle ends when the server has.

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ezdfs_core::{
-    Change, Clock, DirPath, Error, ErrorKind, FeedReader, FeedStart, Figures, FilePath, Hold,
-    Intent, IntentState, Member, MemberState, MetadataStore, NamePrefix, Page, Progress, Record,
-    Result, ScanPage, Timestamp, Token, Tombstone,
+    Change, Clock, DirPath, Error, ErrorKind, FeedOp, FeedReader, FeedStart, Figures, FilePath,
+    Hold, Intent, IntentState, Member, MemberState, MetadataStore, Name, NamePrefix, Page,
+    Progress, Record, Result, ScanPage, Timestamp, Token, Tombstone,
 };
 use futures::FutureExt as _;
 
@@ -179,6 +179,14 @@ impl MetadataStore for MemoryMetadata {
 
     async fn beat(&self, unless_younger: Duration) -> Result<()> {
         feed::beat(&mut self.lock(), self.clock.now(), unless_younger);
+        Ok(())
+    }
+
+    async fn tell(&self, names: &[String]) -> Result<()> {
+        let mut state = self.lock();
+        for name in names {
+            state.append_feed(FeedOp::Update, Name::from_row(name).hash(), name, false);
+        }
         Ok(())
     }
 

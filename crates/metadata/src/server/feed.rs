@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ezdfs_core::{Error, ErrorKind, Name, NameHash, Progress, Result, Timestamp};
+use ezdfs_core::{Error, ErrorKind, FeedOp, Name, NameHash, Progress, Result, Timestamp};
 
 use super::bind::hexes;
 use super::dialect::Dialect;
@@ -241,6 +241,22 @@ impl<D: Dialect> Server<D> {
             .await
             .map_err(|e| self.connections.failed("look at the growth of a table", e))?;
         lent.is_dirty = false;
+        Ok(())
+    }
+
+    /// Writes a row of the feed for each name.
+    pub(super) async fn tell(&self, names: &[String]) -> Result<()> {
+        let at = self.database_time().await?.millis();
+        for name in names {
+            let params = params![
+                FeedOp::Update.as_str(),
+                Name::from_row(name).hash().to_hex(),
+                name.clone(),
+                Some(self.options.origin.clone()),
+                at
+            ];
+            self.change("write to the change feed", &self.sql.tell, params).await?;
+        }
         Ok(())
     }
 

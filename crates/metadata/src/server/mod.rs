@@ -267,6 +267,10 @@ impl<D: Dialect> MetadataStore for ServerMetadata<D> {
         self.server.beat(unless_younger).await
     }
 
+    async fn tell(&self, names: &[String]) -> Result<()> {
+        self.server.tell(names).await
+    }
+
     async fn announce(&self, member: &Member, lease: Duration, remember: Duration) -> Result<()> {
         self.server.announce(member, lease, remember).await
     }

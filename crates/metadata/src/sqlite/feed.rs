@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use ezdfs_core::{Name, NameHash, Progress, Result, Timestamp};
+use ezdfs_core::{FeedOp, Name, NameHash, Progress, Result, Timestamp};
 
 use super::bind::{json_hashes, prepared};
 use super::decode;
@@ -153,6 +153,25 @@ pub(super) async fn backfill(
     let changed = materialise::place(transaction, now, &changes).await?;
     transaction.run("note the progress of the backfill", note).await?;
     Ok(Progress { seen: u64::try_from(batch.len()).unwrap_or(u64::MAX), changed, more: true })
+}
+
+/// Writes a row of the feed for each name. The connection's own trigger notes whose it is.
+pub(super) async fn tell(
+    transaction: &mut Transaction<'_>,
+    now: Timestamp,
+    names: &[String],
+) -> Result<u64> {
+    for name in names {
+        let query = sqlx::query(
+            "INSERT INTO ezdfs_change (op, name_hash, name, at) VALUES (?1, ?2, ?3, ?4)",
+        )
+        .bind(FeedOp::Update.as_str())
+        .bind(Name::from_row(name).hash().to_hex())
+        .bind(name.clone())
+        .bind(now.millis());
+        transaction.run("write to the change feed", query).await?;
+    }
+    Ok(u64::try_from(names.len()).unwrap_or(u64::MAX))
 }
 
 /// Deletes the next feed rows that are older than `before` and seen.

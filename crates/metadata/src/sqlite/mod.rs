@@ -295,6 +295,10 @@ impl MetadataStore for SqliteMetadata {
         Ok(())
     }
 
+    async fn tell(&self, names: &[String]) -> Result<()> {
+        self.count(Task::Tell { names: names.to_vec() }).await.map(drop)
+    }
+
     async fn announce(&self, member: &Member, lease: Duration, remember: Duration) -> Result<()> {
         let member = member.clone();
         self.count(Task::Announce { member, lease, remember }).await.map(drop)

@@ -35,6 +35,7 @@ pub(super) enum Task {
     Announce { member: Member, lease: Duration, remember: Duration },
     Leave { name: String },
     RemoveStrays,
+    Tell { names: Vec<String> },
 }
 
 #[derive(Debug)]
@@ -249,6 +250,7 @@ impl Owned {
                 let query = sqlx::query(decode::LEAVE).bind(name.clone());
                 transaction.run("leave", query).await.map(Answer::Count)
             }
+            Task::Tell { names } => feed::tell(transaction, now, names).await.map(Answer::Count),
             Task::RemoveStrays => {
                 let query = prepared(&self.sql.remove_strays);
                 transaction.run("remove entries without a row", query).await.map(Answer::Count)

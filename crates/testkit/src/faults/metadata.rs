@@ -146,6 +146,10 @@ impl MetadataStore for FaultyMetadata {
         self.write("beat", || self.inner.beat(unless_younger)).await
     }
 
+    async fn tell(&self, names: &[String]) -> Result<()> {
+        self.write("tell", || self.inner.tell(names)).await
+    }
+
     async fn announce(&self, member: &Member, lease: Duration, remember: Duration) -> Result<()> {
         self.write("announce", || self.inner.announce(member, lease, remember)).await
     }
