@@ -104,6 +104,8 @@ impl Simulation {
             let with = SqliteOptions { prefix, ..SqliteOptions::default() };
             let store = SqliteMetadata::open(&file, with, clock.clone()).await.unwrap();
             let foreign = SqliteForeignWriter::connect(&file, "ezdfsfile").await;
+            // Whoever calls it: time stands still until its threads have answered.
+            let store = FaultyMetadata::new(Arc::new(store), Plan::calm().on_threads());
             (Arc::new(store), Arc::new(foreign))
         } else {
             let store = MemoryMetadata::new(prefix, clock.clone());
@@ -135,12 +137,11 @@ impl Simulation {
     }
 
     fn node(&self, plan: &Plan, seed: u64) -> FileService {
-        let plan = if self.is_sqlite { plan.clone().on_threads() } else { plan.clone() };
         let parts = Parts {
             metadata: Arc::new(FaultyMetadata::new(self.metadata.clone(), plan.clone())),
             binary: BinaryStore {
                 name: "simulated".to_owned(),
-                store: Arc::new(FaultyObjects::new(self.objects.clone(), plan)),
+                store: Arc::new(FaultyObjects::new(self.objects.clone(), plan.clone())),
                 prefix: KeyPrefix::default(),
                 capabilities: self.capabilities,
                 side: CloudSide::default(),
