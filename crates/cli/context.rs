@@ -67,6 +67,9 @@ pub(crate) struct Store {
     pub(crate) service: FileService,
     /// The local store behind it, when the bytes are local.
     pub(crate) local: Option<Arc<LocalStore>>,
+    /// The cloud behind it, when it is one.
+    #[cfg(any(feature = "aws", feature = "gcp", feature = "azure"))]
+    cloud: Option<ezdfs_binarydata::Cloud>,
     /// Settings.
     pub(crate) loaded: Loaded,
 }
@@ -74,6 +77,24 @@ pub(crate) struct Store {
 impl Store {
     pub(crate) fn settings(&self) -> &Settings {
         &self.loaded.settings
+    }
+
+    /// Makes URLs by which anyone may read an object for a while; `None` for a store that cannot.
+    #[cfg(any(feature = "aws", feature = "gcp", feature = "azure"))]
+    pub(crate) fn signer(&self) -> Option<ezdfs_http::Sign> {
+        let cloud = Arc::new(self.cloud.clone()?);
+        let binary = self.service.binary().clone();
+        Some(Arc::new(move |path, life| {
+            let (cloud, binary) = (Arc::clone(&cloud), binary.clone());
+            Box::pin(async move { cloud.sign(&binary.key(&path)?, life).await })
+        }))
+    }
+
+    /// No store of this build can.
+    #[cfg(not(any(feature = "aws", feature = "gcp", feature = "azure")))]
+    #[expect(clippy::unused_self, reason = "other builds need it")]
+    pub(crate) fn signer(&self) -> Option<ezdfs_http::Sign> {
+        None
     }
 
     /// The store with its bytes cached on disk, if the settings want that: for those who read, and
@@ -220,6 +241,8 @@ pub(crate) fn on_handlers(
     Store {
         service: FileService::new(parts, options),
         local: side.binary.local,
+        #[cfg(any(feature = "aws", feature = "gcp", feature = "azure"))]
+        cloud: side.binary.cloud,
         loaded: loaded.clone(),
     }
 }

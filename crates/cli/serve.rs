@@ -2,13 +2,14 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use ezdfs_config::{AccessLog, AdminVerb, Freshness, Loaded, ServeSite};
-use ezdfs_core::{Clock as _, Error, OsEntropy, SystemClock};
+use ezdfs_core::{Clock as _, Error, ErrorKind, OsEntropy, SystemClock};
 use ezdfs_engine::{CacheOptions, Follower, FollowerOptions};
 use ezdfs_http::{
-    AdminSettings, CachePolicies, CachePolicy, Cors, Format, InlineTypes, Limits, Listen,
+    AdminSettings, CachePolicies, CachePolicy, Cors, Format, InlineTypes, Limits, Listen, Offload,
     Placeholder, Placeholders, Policies, PurgeHook, PurgeHooks, ServeSettings, Server, SigningKeys,
     SiteSettings, Tls, TlsFiles, Token, Tokens, Verb,
 };
@@ -214,6 +215,7 @@ pub(crate) async fn bind(
         sites: sites.collect::<Result<_, Error>>()?,
         signing_keys: signing_keys(store)?,
         memory: store.settings().cache.memory.0,
+        offload: offload(store)?,
         policies: policies(settings)?,
         access_log: match settings.access_log {
             AccessLog::Combined => Some(Format::Combined),
@@ -283,6 +285,32 @@ fn tokens(settings: &ezdfs_config::AdminSettings) -> Result<Tokens, Error> {
         })
     });
     Tokens::new(tokens.collect::<Result<_, Error>>()?)
+}
+
+/// Life of a URL that the object store is asked to honour.
+const SIGNED_LIFE: Duration = Duration::from_secs(60);
+
+fn offload(store: &Store) -> Result<Offload, Error> {
+    let settings = &store.settings().serve;
+    let from = settings.offload_from.0;
+    let refuse = |needs: &str| {
+        let message = format!(
+            "`serve.offload` needs {needs}, which the binarydata handler `{}` is not; set it to \"off\"",
+            store.service.binary().name
+        );
+        Err(Error::new(ErrorKind::Config, message))
+    };
+    match settings.offload {
+        ezdfs_config::Offload::Off => Ok(Offload::Off),
+        ezdfs_config::Offload::XAccelRedirect if store.local.is_some() => {
+            Ok(Offload::Accel { prefix: settings.offload_prefix.clone(), from })
+        }
+        ezdfs_config::Offload::XAccelRedirect => refuse("files in a directory"),
+        ezdfs_config::Offload::Presigned => match store.signer() {
+            Some(sign) => Ok(Offload::Presigned { sign, life: SIGNED_LIFE, from }),
+            None => refuse("an object store in a cloud"),
+        },
+    }
 }
 
 fn purge_hooks(store: &Store) -> Result<PurgeHooks, Error> {

@@ -47,7 +47,8 @@ pub(crate) async fn check_34_encoded_names(site: &Site, php: &dyn IbexaNode) {
     let id = "images/1/ü a%20b.png";
     php.create(id, &NewBinary::new(b"bytes", "image/png")).await.unwrap();
     site.read_settled(id).await;
-    let answer = site.request("GET", &format!("/{PREFIX}/images/1/%C3%BC%20a%2520b.png"), &[]).await;
+    let answer =
+        site.request("GET", &format!("/{PREFIX}/images/1/%C3%BC%20a%2520b.png"), &[]).await;
     assert_eq!((answer.status, &answer.body[..]), (200, &b"bytes"[..]));
 }
 
@@ -102,7 +103,9 @@ pub(crate) async fn check_38_what_is_not_public(site: &Site, php: &dyn IbexaNode
     let id = "original/image/secret.png";
     php.create(id, &NewBinary::new(b"bytes", "image/png")).await.unwrap();
     thousand(site, php).await;
-    for target in [format!("/{PREFIX}/{id}"), format!("/{PREFIX}XX/{ID}"), format!("//{PREFIX}/{ID}")] {
+    for target in
+        [format!("/{PREFIX}/{id}"), format!("/{PREFIX}XX/{ID}"), format!("//{PREFIX}/{ID}")]
+    {
         assert_eq!(site.request("GET", &target, &[]).await.status, 404, "{target}");
     }
 }

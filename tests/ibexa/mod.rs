@@ -1,4 +1,4 @@
-//! ezdfs and Ibexa nodes on one table and one directory: the conformance checks 1 to 29 of
+//! ezdfs and Ibexa nodes on one table and one directory: the conformance checks 1 to 40 of
 //! ibexa-dfs.md §7, by number, in both directions, on MariaDB and PostgreSQL with both table names.
 //!
 //! `php` runs a check with a node in Rust, which can be stopped between bytes and row. `pdo` runs
@@ -14,10 +14,12 @@
 //! | `writes` | 15 to 21: writes and deletes of files, by both at once |
 //! | `directories` | 22 to 24: deletes of directories |
 //! | `limits` | 26 to 29: lengths, interrupted writes, traversal, empty files |
+//! | `delivery` | 31 to 40: what a browser gets |
 //! | `fsck` | 21 and others with fsck |
 //! | `commands` | 25 and others with the program `ezdfs` |
 
 mod commands;
+mod delivery;
 mod directories;
 mod fsck;
 mod limits;
@@ -114,6 +116,24 @@ on_tables!(
         commands::check_27_a_put_that_is_killed,
     ]
 );
+
+// HTTP knows nothing of tables.
+mod delivered {
+    on_tables!(
+        php,
+        mariadb[ezdfsfile],
+        postgres[ibexa_dfs_file],
+        [
+            delivery::check_31_32_33_get_head_and_queries,
+            delivery::check_34_encoded_names,
+            delivery::check_35_36_ranges,
+            delivery::check_37_conditions,
+            delivery::check_38_what_is_not_public,
+            delivery::check_39_bytes_that_do_not_fit_their_row,
+            delivery::check_40_other_methods,
+        ]
+    );
+}
 
 // What a table is called makes no difference to PHP's drivers.
 on_tables!(

@@ -12,7 +12,7 @@ use ezdfs_core::{
     MetadataStore, Name, NamePrefix, OsEntropy, SystemClock,
 };
 use ezdfs_engine::{BinaryStore, FileService, Options, Parts, PublishOptions, Published};
-use ezdfs_http::{Limits, Listen, Policies, ServeSettings, Server, SigningKeys};
+use ezdfs_http::{Limits, Listen, Offload, Policies, ServeSettings, Server, SigningKeys};
 use ezdfs_metadata::memory::ForeignRow;
 use ezdfs_metadata::server::{FeedChoice, Host, Password, ServerOptions, Tls};
 use ezdfs_metadata::{mysql, postgres};
@@ -195,12 +195,32 @@ impl Site {
         tokio::task::spawn_blocking(move || http::get(address, &target)).await.unwrap()
     }
 
+    /// Any request, with its target as it is on the wire.
+    pub(crate) async fn request(
+        &self,
+        method: &'static str,
+        target: &str,
+        fields: &[(&str, &str)],
+    ) -> http::Response {
+        let serving = self.serve().await;
+        let (address, target) = (serving.address, target.to_owned());
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let fields: Vec<(String, String)> = fields.iter().map(owned).collect();
+        tokio::task::spawn_blocking(move || {
+            let fields: Vec<_> = fields.iter().map(|(n, v)| (&**n, &**v)).collect();
+            http::request(address, method, &target, &fields)
+        })
+        .await
+        .unwrap()
+    }
+
     async fn serve(&self) -> Serving {
         let settings = ServeSettings {
             listen: Listen::Address("127.0.0.1:0".parse().unwrap()),
             tls: None,
             sites: Vec::new(),
             memory: 0,
+            offload: Offload::Off,
             url_prefix: format!("/{PREFIX}").parse().unwrap(),
             public: vec!["images".to_owned(), "images-versioned".to_owned()],
             signing_keys: SigningKeys::new([], Duration::from_secs(60)).unwrap(),

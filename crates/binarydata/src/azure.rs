@@ -1,5 +1,7 @@
 //! `az://container/prefix`: Azure Blob Storage.
 
+use std::sync::Arc;
+
 use ezdfs_core::{KeyPrefix, Result};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 
@@ -53,6 +55,7 @@ pub fn open_azure(options: AzureOptions, cloud: &CloudOptions) -> Result<Opened>
         .build()
         .map_err(refused)?;
     // Blocks that were never committed go after a week; there is no call to list them.
+    let signer = Arc::new(store.clone());
     let store = AzureStore(store);
-    Ok(opened(store, prefix, cloud, &connector, Completes::ByItself, None))
+    Ok(opened(store, signer, prefix, cloud, &connector, Completes::ByItself, None))
 }

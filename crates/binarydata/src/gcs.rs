@@ -1,5 +1,7 @@
 //! `gs://bucket/prefix`: Google Cloud Storage, through its XML API.
 
+use std::sync::Arc;
+
 use ezdfs_core::{KeyPrefix, Result};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 
@@ -50,5 +52,6 @@ pub fn open_gcs(options: GcsOptions, cloud: &CloudOptions) -> Result<Opened> {
         .map_err(refused)?;
     let access = Access::Gcs(store.credentials().clone());
     let uploads = uploads(url, access, prefix.clone(), cloud, &connector)?;
-    Ok(opened(store, prefix, cloud, &connector, Completes::Always, Some(uploads)))
+    let signer = Arc::new(store.clone());
+    Ok(opened(store, signer, prefix, cloud, &connector, Completes::Always, Some(uploads)))
 }

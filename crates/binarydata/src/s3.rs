@@ -1,5 +1,7 @@
 //! `s3://bucket/prefix`: Amazon S3 and what speaks its protocol.
 
+use std::sync::Arc;
+
 use ezdfs_core::{Error, ErrorKind, KeyPrefix, Result};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, S3CopyIfNotExists};
 
@@ -81,7 +83,8 @@ pub fn open_s3(options: S3Options, cloud: &CloudOptions) -> Result<Opened> {
         .map_err(refused)?;
     let access = Access::S3 { credentials: store.credentials().clone(), region };
     let uploads = uploads(url, access, prefix.clone(), cloud, &connector)?;
-    Ok(opened(store, prefix, cloud, &connector, Completes::OnCondition, Some(uploads)))
+    let signer = Arc::new(store.clone());
+    Ok(opened(store, signer, prefix, cloud, &connector, Completes::OnCondition, Some(uploads)))
 }
 
 /// `https://host:port` to `https://bucket.host:port`.
@@ -112,6 +115,17 @@ mod tests {
         assert_eq!(opened.prefix, KeyPrefix::new("p/q").unwrap());
         assert!(!format!("{opened:?}").contains("hidden"));
         assert_eq!(opened.store.to_string(), "AmazonS3(b)");
+    }
+
+    #[tokio::test]
+    async fn urls_are_signed_for_a_while() {
+        let opened = open_s3(options(true), &CloudOptions::new("aws_s3")).unwrap();
+        let key = opened.prefix.key(&"images/a b.jpg".parse().unwrap(), 1024).unwrap();
+        let cloud = opened.cloud.unwrap();
+        let url = cloud.sign(&key, std::time::Duration::from_secs(60)).await.unwrap();
+        assert!(url.contains("/b/p/q/images/a%20b.jpg?"), "{url}");
+        assert!(url.contains("X-Amz-Expires=60&") && url.contains("X-Amz-Signature="), "{url}");
+        assert!(!url.contains("hidden"));
     }
 
     #[test]

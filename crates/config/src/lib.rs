@@ -70,8 +70,8 @@ pub use server::server_options;
 pub use server_url::{HostPort, ServerUrl};
 pub use settings::{
     AccessLog, AdminSettings, AdminToken, AdminVerb, BinaryHandler, CacheMode, CachePolicy,
-    CacheSettings, DEFAULT_HANDLER, Freshness, Handlers, MetadataHandler, Placeholder, PurgeHook,
-    ServeSettings, ServeSite, Settings, SigningKey, SqlHandler, StoreSettings, TlsMode,
+    CacheSettings, DEFAULT_HANDLER, Freshness, Handlers, MetadataHandler, Offload, Placeholder,
+    PurgeHook, ServeSettings, ServeSite, Settings, SigningKey, SqlHandler, StoreSettings, TlsMode,
 };
 pub use tree::Origin;
 pub use url_prefix::UrlPrefix;

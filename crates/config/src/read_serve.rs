@@ -10,7 +10,7 @@ use crate::read::{absolute, address};
 use crate::reader::{Reader, Refusal, Section, boolean, integer, list, text, word};
 use crate::secret::secret;
 use crate::settings::{
-    AccessLog, AdminSettings, AdminToken, AdminVerb, CachePolicy, Freshness, Placeholder,
+    AccessLog, AdminSettings, AdminToken, AdminVerb, CachePolicy, Freshness, Offload, Placeholder,
     PurgeHook, ServeSettings, ServeSite, SigningKey, path_glob,
 };
 use crate::tree::{Node, Value};
@@ -25,6 +25,11 @@ const VERBS: [(&str, AdminVerb); 5] = [
 ];
 const LOGS: [(&str, AccessLog); 3] =
     [("combined", AccessLog::Combined), ("json", AccessLog::Json), ("off", AccessLog::Off)];
+const OFFLOAD: [(&str, Offload); 3] = [
+    ("off", Offload::Off),
+    ("x-accel-redirect", Offload::XAccelRedirect),
+    ("presigned", Offload::Presigned),
+];
 const FRESHNESS: [(&str, Freshness); 2] =
     [("feed", Freshness::Feed), ("strict", Freshness::Strict)];
 
@@ -59,6 +64,11 @@ pub(crate) fn serve(mut s: Section, r: &mut Reader) -> ServeSettings {
         drain: s
             .get(r, "drain", duration::between(Duration::ZERO, 86_400 * second))
             .unwrap_or(d.drain),
+        offload: s.get(r, "offload", word(&OFFLOAD)).unwrap_or(d.offload),
+        offload_prefix: s.get(r, "offload_prefix", uri_prefix).unwrap_or(d.offload_prefix),
+        offload_from: s
+            .get(r, "offload_from", bytes::within(ByteSize(1), ByteSize(1024 << 40)))
+            .unwrap_or(d.offload_from),
         cache_policy: tables(&mut s, "cache_policy", r, cache_policy).unwrap_or(d.cache_policy),
         placeholder: tables(&mut s, "placeholder", r, placeholder).unwrap_or_default(),
         signing_keys: tables(&mut s, "signing_keys", r, signing_key).unwrap_or_default(),
@@ -195,6 +205,23 @@ fn purge_hook(s: &mut Section, r: &mut Reader) -> Option<PurgeHook> {
     let body = s.get(r, "body", text);
     require(s, &["name", "url"], r);
     Some(PurgeHook { name: name?, url: url?, method, headers, authorization, body })
+}
+
+/// A path between slashes, as it stands in a URI.
+fn uri_prefix(node: Node) -> Result<String, Refusal> {
+    let prefix = text(node)?;
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/-_.~".contains(&b);
+    let is_clean = !prefix.contains("//") && !prefix.split('/').any(|s| s == "." || s == "..");
+    if prefix.len() > 1
+        && prefix.starts_with('/')
+        && prefix.ends_with('/')
+        && prefix.bytes().all(plain)
+        && is_clean
+    {
+        Ok(prefix)
+    } else {
+        Err(Refusal::new("not a path between slashes", "write e.g. \"/ezdfs-files/\""))
+    }
 }
 
 fn hook_url(node: Node) -> Result<String, Refusal> {

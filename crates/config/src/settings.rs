@@ -260,6 +260,12 @@ pub struct ServeSettings {
     /// How long answers under way may take at shutdown.
     #[serde(serialize_with = "duration::serialize")]
     pub drain: Duration,
+    /// Who sends large files.
+    pub offload: Offload,
+    /// Where nginx has the files of the binarydata handler, as a URI.
+    pub offload_prefix: String,
+    /// Smallest file that somebody else sends.
+    pub offload_from: ByteSize,
     /// Header fields by path; the first match counts.
     pub cache_policy: Vec<CachePolicy>,
     /// What is shown in place of missing files; the first match counts.
@@ -308,6 +314,9 @@ impl Default for ServeSettings {
             min_rate: ByteSize(1 << 10),
             shutdown_delay: Duration::ZERO,
             drain: Duration::from_secs(30),
+            offload: Offload::Off,
+            offload_prefix: "/ezdfs-files/".to_owned(),
+            offload_from: ByteSize(1 << 20),
             cache_policy: vec![CachePolicy {
                 pattern: "images/**".to_owned(),
                 hashed: false,
@@ -321,6 +330,18 @@ impl Default for ServeSettings {
             sites: Vec::new(),
         }
     }
+}
+
+/// Who sends large files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Offload {
+    /// This server.
+    Off,
+    /// nginx in front, told by `X-Accel-Redirect`.
+    XAccelRedirect,
+    /// The object store, by a redirect to a URL that is signed.
+    Presigned,
 }
 
 /// What a request may be answered from.

@@ -26,8 +26,10 @@ use crate::decision::{Decision, decide};
 use crate::failure;
 use crate::fields;
 use crate::hot::{Found, Hot, HotBodies, Prepared};
+use crate::inline_types::is_active;
 use crate::metrics::Route;
 use crate::multipart::Multipart;
+use crate::offload::Offload;
 use crate::policies::Policies;
 use crate::request_id::RequestIds;
 use crate::requests::Requests;
@@ -44,6 +46,8 @@ struct Ask<'a> {
     fields: &'a HeaderMap,
     head: bool,
     now: Timestamp,
+    /// Whether somebody else may send the bytes.
+    offload: bool,
 }
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
@@ -94,6 +98,7 @@ pub struct Assets {
     ids: RequestIds,
     requests: Arc<Requests>,
     hot: HotBodies,
+    offload: Offload,
 }
 
 impl Assets {
@@ -110,7 +115,23 @@ impl Assets {
         let service = sites.main().service();
         let ids = RequestIds::new(&**service.entropy());
         let requests = Requests::new(most, Arc::clone(service.clock()));
-        Self { sites, keys, policies, log, ids, requests, hot: HotBodies::new(memory) }
+        Self {
+            sites,
+            keys,
+            policies,
+            log,
+            ids,
+            requests,
+            hot: HotBodies::new(memory),
+            offload: Offload::Off,
+        }
+    }
+
+    /// The same handler, whose large files somebody else sends.
+    #[must_use]
+    pub fn with_offload(mut self, offload: Offload) -> Self {
+        self.offload = offload;
+        self
     }
 
     /// The file service of the main site.
@@ -167,7 +188,8 @@ impl Assets {
         fields: &HeaderMap,
         head: bool,
     ) -> Result<(FileMeta, Response<AssetBody>)> {
-        let ask = Ask { fields, head, now: self.service().clock().now() };
+        let now = self.service().clock().now();
+        let ask = Ask { fields, head, now, offload: false };
         self.load(self.sites.main(), path, &ask, None).await
     }
 
@@ -226,7 +248,7 @@ impl Assets {
             Err(refusal) => return refuse(refusal),
         };
         let now = site.service().clock().now();
-        let ask = Ask { fields: &request.headers, head, now };
+        let ask = Ask { fields: &request.headers, head, now, offload: site.number() == 0 };
         match resolved {
             Resolved::Public(candidates) => {
                 (Route::Asset, self.find(site, &candidates, &ask, None).await)
@@ -286,7 +308,7 @@ impl Assets {
         ask: &Ask<'_>,
     ) -> Option<Response<AssetBody>> {
         let (shown, status) = self.policies.placeholders.of(path)?;
-        let whole = Ask { fields: &HeaderMap::new(), ..*ask };
+        let whole = Ask { fields: &HeaderMap::new(), offload: false, ..*ask };
         let mut response = match self.load(site, shown, &whole, None).await {
             Ok((_, response)) => response,
             Err(e) => {
@@ -314,7 +336,7 @@ impl Assets {
         ask: &Ask<'_>,
         until: Option<Timestamp>,
     ) -> Result<(FileMeta, Response<AssetBody>)> {
-        let Ask { fields: request, head, now } = *ask;
+        let Ask { fields: request, head, now, .. } = *ask;
         let service = site.service();
         let known = service.known(path);
         let seen = match &known {
@@ -328,6 +350,12 @@ impl Assets {
             let response = self.respond(site, &seen.meta, decision, Source::Nothing, ask, until);
             let origin = if known.is_some() { Origin::Known } else { Origin::Asked };
             return Ok((seen.meta, marked(response, origin, seen.stale)));
+        }
+        if ask.offload && seen.stale.is_none() && self.is_offloaded(&seen.meta) {
+            // The object is there and is that of the row; nothing is read of it.
+            let opened = service.open_seen(seen, |_| Some(0..0)).await?;
+            let response = self.offloaded(&opened.meta, ask, until).await?;
+            return Ok((opened.meta, marked(response, Origin::Store, None)));
         }
         let is_plain = matches!(decision, Decision::Whole | Decision::Part(_));
         if is_plain
@@ -360,6 +388,30 @@ impl Assets {
         let body = opened.body.map_or(Source::Nothing, Source::Store);
         let response = self.respond(site, &opened.meta, decision, body, ask, until);
         Ok((opened.meta, marked(response, Origin::Store, opened.stale)))
+    }
+
+    /// Whether somebody else sends a file. Who does drops fields that keep documents from doing harm,
+    /// so it must need none.
+    fn is_offloaded(&self, meta: &FileMeta) -> bool {
+        let media_type = meta.media_type();
+        self.offload.takes(meta.size)
+            && self.policies.inline.allows(media_type)
+            && !is_active(media_type)
+    }
+
+    async fn offloaded(
+        &self,
+        meta: &FileMeta,
+        ask: &Ask<'_>,
+        until: Option<Timestamp>,
+    ) -> Result<Response<AssetBody>> {
+        let mut content = HeaderMap::with_capacity(16);
+        fields::validators(&mut content, meta, &self.policies, until, ask.now);
+        fields::content(&mut content, meta, &self.policies);
+        let key = self.service().binary().key(&meta.path)?;
+        let ends = meta.expires.into_iter().chain(until).min();
+        let left = ends.map(|at| at.since(ask.now));
+        self.offload.answer(&meta.path, key.as_ref(), content, left).await
     }
 
     /// Brings a small file into memory, and the fields of its answers; `None` when what was opened

@@ -12,6 +12,7 @@
 //! | [`assets`], [`sites`] | the handler of the asset listener; which site a request is for |
 //! | [`target`], [`url_prefix`] | from the request target to the paths it may mean |
 //! | [`decision`], [`conditional`], [`range`] | 200, 206, 304, 412 or 416, as pure functions |
+//! | [`offload`] | large files that somebody else sends |
 //! | `hot` | small files in memory, and the fields of their answers |
 //! | [`fields`], [`cache_policy`], [`failure`], [`body`], [`multipart`] | what goes out |
 //! | [`policies`], [`inline_types`], [`surrogate_keys`], [`cors`], [`placeholder`] | what operators choose |
@@ -36,6 +37,7 @@ pub mod inline_types;
 pub mod listener;
 mod metrics;
 pub mod multipart;
+pub mod offload;
 mod outgoing;
 pub mod placeholder;
 pub mod policies;
@@ -61,6 +63,7 @@ pub use admin::tokens::{Token, Tokens, Verb};
 pub use cache_policy::{CachePolicies, CachePolicy};
 pub use cors::Cors;
 pub use inline_types::InlineTypes;
+pub use offload::{Offload, Sign};
 pub use placeholder::{Placeholder, Placeholders};
 pub use policies::Policies;
 pub use purge_hooks::{PurgeHook, PurgeHooks};

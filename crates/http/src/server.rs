@@ -71,7 +71,9 @@ impl Server {
         let others = serve.sites.into_iter().map(|s| site(s.service, s.url_prefix, s.public));
         let sites = Sites::new(main, others.collect::<Result<_>>()?);
         let (keys, policies) = (serve.signing_keys, serve.policies);
-        let assets = Arc::new(Assets::new(sites, keys, policies, log, most, memory));
+        let assets = Arc::new(
+            Assets::new(sites, keys, policies, log, most, memory).with_offload(serve.offload),
+        );
         let readiness = Readiness::new();
         Ok(Self { assets, listener, admin, readiness, log: writer })
     }

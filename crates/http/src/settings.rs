@@ -9,6 +9,7 @@ use ezdfs_engine::FileService;
 use crate::access_log::Format;
 use crate::admin::tokens::Tokens;
 use crate::listener::Listener;
+use crate::offload::Offload;
 use crate::policies::Policies;
 use crate::purge_hooks::PurgeHooks;
 use crate::signature::SigningKeys;
@@ -67,6 +68,8 @@ pub struct ServeSettings {
     pub policies: Policies,
     /// Bytes of small files that are kept in memory, all sites together.
     pub memory: u64,
+    /// Who sends large files of the main site.
+    pub offload: Offload,
     /// `None` switches the access log off.
     pub access_log: Option<Format>,
     /// Limits of its connections.

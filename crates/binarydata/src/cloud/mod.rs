@@ -38,6 +38,8 @@ use ezdfs_core::{
 #[cfg(feature = "xml")]
 use object_store::client::HttpConnector as _;
 use object_store::multipart::MultipartStore;
+use object_store::path::Path;
+use object_store::signer::Signer;
 use object_store::{BackoffConfig, Certificate, ClientOptions, ObjectStore, RetryConfig};
 
 use crate::open::Opened;
@@ -132,6 +134,7 @@ pub struct Cloud {
     prefix: KeyPrefix,
     entropy: Arc<dyn Entropy>,
     completes: Completes,
+    signer: Arc<dyn Signer>,
 }
 
 /// Whether a condition can be sent when an upload in parts is completed.
@@ -147,6 +150,15 @@ pub(crate) enum Completes {
 }
 
 impl Cloud {
+    /// A URL by which anyone may read an object for `life`. It holds a signature: keep it out of logs.
+    ///
+    /// # Errors
+    /// When the credentials cannot sign.
+    pub async fn sign(&self, key: &Path, life: Duration) -> Result<String> {
+        let url = self.signer.signed_url(http::Method::GET, key, life).await;
+        url.map(String::from).map_err(|e| Error::from(e).context("no URL can be signed"))
+    }
+
     /// Finds out which conditional requests the store honours, on a throw-away object below
     /// `.ezdfs/probe/`. About twenty round trips.
     ///
@@ -167,6 +179,7 @@ impl Cloud {
 /// A handler of a store that object_store's client talks to.
 pub(crate) fn opened<S>(
     store: S,
+    signer: Arc<dyn Signer>,
     prefix: KeyPrefix,
     options: &CloudOptions,
     connector: &Connector,
@@ -185,7 +198,7 @@ where
     let entropy = Arc::clone(&options.entropy);
     let opened = Opened::new(store.clone(), prefix.clone(), Capabilities::CLOUD);
     let side = CloudSide { uploads, ..CloudSide::default() };
-    Opened { cloud: Some(Cloud { store, prefix, entropy, completes }), side, ..opened }
+    Opened { cloud: Some(Cloud { store, prefix, entropy, completes, signer }), side, ..opened }
 }
 
 /// The unfinished uploads of a bucket. `bucket` is its URL.

@@ -122,6 +122,8 @@ fn every_key_is_read() {
     assert_eq!((s.serve.http2, s.serve.max_connections, s.serve.max_requests), (false, 1000, 500));
     assert_eq!(s.serve.tls_certificate.as_deref(), Some("/etc/ezdfs/no/site.pem".as_ref()));
     assert_eq!(s.serve.tls_key.as_deref(), Some("/etc/ezdfs/no/site.key".as_ref()));
+    let offload = (s.serve.offload, &*s.serve.offload_prefix, s.serve.offload_from.0);
+    assert_eq!(offload, (ezdfs_config::Offload::XAccelRedirect, "/internal/", 10 << 20));
     let times = (s.serve.shutdown_delay, s.serve.drain);
     assert_eq!(times, (Duration::from_secs(5), Duration::from_secs(60)));
     assert_eq!((s.serve.min_rate.0, s.admin.max_file.0), (10 << 10, 1 << 30));
@@ -138,7 +140,7 @@ fn every_key_is_read() {
     assert_eq!(s.cache.memory.0, 256 << 20);
 
     assert_eq!(loaded.origin("store.metadata"), Origin::File(2));
-    assert_eq!(loaded.origin("serve.cache_policy[1].match"), Origin::File(74));
+    assert_eq!(loaded.origin("serve.cache_policy[1].match"), Origin::File(77));
     assert_eq!(loaded.origin("store.nothing"), Origin::Default);
 }
 

@@ -120,7 +120,7 @@ fn modes() {
 }
 
 #[test]
-fn url_prefixes_are_decorated_as_ibexa_does() {
+fn check_30_url_prefixes_are_decorated_as_ibexa_does() {
     // The table of ibexa-dfs.md §2, and where requests are looked for.
     for (text, decorated, path, origin) in [
         ("var/site/storage", "/var/site/storage/", "/var/site/storage/", None),

@@ -178,6 +178,8 @@ const TABLE: &[Row] = &[
     ("[serve]\ntls_certificate = '/c.pem'\ntls_key = 'key.pem'", 3, "serve.tls_key", "not an absolute file", "from / on"),
     ("[serve]\nmax_requests = 0", 2, "serve.max_requests", "out of bounds", "1 to"),
     ("[serve]\nmin_rate = 1024", 2, "serve.min_rate", "needs a unit", "KiB"),
+    ("[serve]\noffload = 'nginx'", 2, "serve.offload", "not one of the words", "\"x-accel-redirect\" or \"presigned\""),
+    ("[serve]\noffload_prefix = 'files'", 2, "serve.offload_prefix", "not a path between slashes", "/ezdfs-files/"),
     ("[serve]\ndrain = '2d'", 2, "serve.drain", "out of bounds", "1d"),
     ("[admin]\nmax_file = '0B'", 2, "admin.max_file", "out of bounds", "1B"),
     ("[[admin.purge_hooks]]\nname = 'a'", 1, "admin.purge_hooks[0]", "`url` is missing", "add"),

@@ -121,6 +121,9 @@ max_requests = 500
 min_rate = "10KiB"
 shutdown_delay = "5s"
 drain = "1m"
+offload = "x-accel-redirect"
+offload_prefix = "/internal/"
+offload_from = "10MiB"
 
 [[serve.cache_policy]]
 match = "images/_aliases/**"

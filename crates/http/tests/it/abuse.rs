@@ -1,5 +1,7 @@
 //! Abuse cases by their number: raw bytes in, the required answer out.
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
 use crate::client::{Reply, exchange, head, request};
 use crate::site::{Site, url};
 
@@ -381,4 +383,46 @@ async fn abuse_37_and_38_conditions_that_do_not_count() {
     }
     let fields = [("If-Range", "W/\"x\""), ("Range", "bytes=0-1")];
     assert_eq!(site.get(&url("images/a.jpg"), &fields).await.status, 200);
+}
+
+#[tokio::test]
+async fn abuse_30_a_body_is_not_asked_for_without_a_right() {
+    let site = Site::start().await;
+    let fields = [("Expect", "100-continue"), ("Content-Length", "1000000")];
+    let mut stream = tokio::net::TcpStream::connect(site.admin).await.unwrap();
+    let head = crate::client::head("PUT", "/v1/files/images/a", &fields);
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 401");
+}
+
+#[tokio::test]
+async fn abuse_52_53_there_is_neither_tus_nor_batch() {
+    let site = Site::start().await;
+    let fields = [("Authorization", "Bearer all"), ("Content-Length", "0")];
+    for (method, target) in [
+        ("POST", "/v1/uploads"),
+        ("PATCH", "/v1/uploads/1"),
+        ("POST", "/v1/batch"),
+        ("POST", "/files"),
+    ] {
+        let reply = crate::client::request(site.admin, method, target, &fields).await;
+        assert_eq!(reply.status, 404, "{method} {target}");
+    }
+}
+
+#[tokio::test]
+async fn abuse_60_sizes_that_differ() {
+    let site = Site::start().await;
+    site.publish("images/short", "12345").await;
+    site.foreign("images/short", |row| row.size = 10);
+    site.publish("images/long", vec![b'x'; 20]).await;
+    site.foreign("images/long", |row| row.size = 10);
+    for file in ["images/short", "images/long"] {
+        let reply = site.get(&url(file), &[]).await;
+        // The whole version that the store has, or none.
+        let is_whole = reply.status == 200 && matches!(reply.body.len(), 5 | 20);
+        assert!(is_whole && reply.is_complete() || reply.status == 503, "{file}: {reply:?}");
+    }
 }

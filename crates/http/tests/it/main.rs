@@ -15,6 +15,7 @@ mod files;
 mod http2;
 mod log;
 mod metrics;
+mod offload;
 mod openapi;
 mod policies;
 mod purge;

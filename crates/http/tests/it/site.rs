@@ -16,8 +16,8 @@ use ezdfs_engine::{
     PublishOptions, Published,
 };
 use ezdfs_http::{
-    AdminSettings, CachePolicies, CachePolicy, Format, Limits, Listen, Policies, PurgeHooks,
-    Readiness, ServeSettings, Server, SigningKeys, SiteSettings, Token, Tokens, Verb,
+    AdminSettings, CachePolicies, CachePolicy, Format, Limits, Listen, Offload, Policies,
+    PurgeHooks, Readiness, ServeSettings, Server, SigningKeys, SiteSettings, Token, Tokens, Verb,
 };
 use ezdfs_metadata::MemoryMetadata;
 use ezdfs_metadata::memory::ForeignRow;
@@ -58,6 +58,8 @@ pub(crate) struct Plan {
     pub(crate) policies: Policies,
     /// Further sites, by their URL prefix.
     pub(crate) sites: Vec<(&'static str, FileService)>,
+    /// Who sends large files.
+    pub(crate) offload: Offload,
     /// What is told of a purge.
     pub(crate) hooks: PurgeHooks,
     /// Answers from memory while the feed is fresh.
@@ -101,6 +103,7 @@ impl Default for Plan {
             local: false,
             policies: policies(),
             sites: Vec::new(),
+            offload: Offload::Off,
             hooks: PurgeHooks::default(),
             follow: false,
         }
@@ -187,6 +190,7 @@ impl Site {
                 })
                 .collect(),
             memory: 8 << 20,
+            offload: plan.offload,
             url_prefix: plan.url_prefix.parse().unwrap(),
             public: vec!["images".to_owned(), "images-versioned".to_owned()],
             signing_keys: SigningKeys::new([("test", SIGNING_KEY)], Duration::from_secs(3600))

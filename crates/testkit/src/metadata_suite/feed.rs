@@ -258,6 +258,20 @@ pub async fn the_heartbeat_comes_back(s: &Setup) {
     }
 }
 
+/// What is told without a change reaches every reader, and changes nothing.
+pub async fn names_are_told_without_a_change(s: &Setup) {
+    publish(&*s.store, "t/a", version(1, 1)).await;
+    let mut reader = reader(&*s.store, FeedStart::Now).await;
+    let names = [name("t/a"), format!("{}/", name("t"))];
+    s.store.tell(&names).await.unwrap();
+    let events = told(&mut *reader, 10, 2).await;
+    let seen: BTreeSet<String> = events.iter().map(|e| e.name.clone()).collect();
+    assert_eq!(seen, BTreeSet::from(names));
+    assert!(events.iter().all(|e| e.op == FeedOp::Update && e.origin.is_some()), "{events:?}");
+    // The materialiser takes it for no foreign change.
+    assert_eq!(s.store.materialise(10).await.unwrap().seen, 0);
+}
+
 /// Nothing is lost or told twice, however many write meanwhile.
 pub async fn concurrent_changes_are_told_once(s: &Setup) {
     const WRITERS: u8 = 6;

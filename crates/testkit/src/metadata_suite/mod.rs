@@ -139,6 +139,7 @@ macro_rules! metadata_suite {
             feed::a_number_of_another_life_is_a_gap
             feed::a_change_that_failed_is_not_told
             feed::a_neighbours_changes_are_told
+            feed::names_are_told_without_a_change
             feed::the_heartbeat_comes_back
             feed::concurrent_changes_are_told_once
             queue::reaps_come_due
