@@ -5,8 +5,9 @@ use std::process::Command;
 use super::{Front, IMAGE, Site, check, example, free_address, program};
 use crate::common::http;
 
-/// Cached for long, so that what is seen again was purged and did not end.
-const SETTINGS: &str = "[[serve.cache_policy]]\nmatch = \"images/1/2/**\"\n\
+/// Cached by Varnish for long, so that what is seen again was purged and did not end; ezdfs looks at
+/// the row for each request.
+const SETTINGS: &str = "[serve]\nfreshness = \"strict\"\n\n[[serve.cache_policy]]\nmatch = \"images/1/2/**\"\n\
      cache_control = \"public, max-age=60\"\ncdn_cache_control = \"max-age=3600\"\n";
 
 #[test]

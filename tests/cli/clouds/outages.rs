@@ -26,7 +26,7 @@ fn bucket() -> Option<(TestBucket, Runtime, Proxy, Home)> {
     let (runtime, proxy, home) = proxied(&bucket);
     let toml = String::from_utf8(home.read("ezdfs.toml")).unwrap();
     let toml = toml.replacen("[store]\n", "[store]\nio_timeout = \"2s\"\n", 1);
-    home.write("ezdfs.toml", format!("{toml}[cache]\nenabled = \"off\"\n"));
+    home.write("ezdfs.toml", format!("{toml}[cache]\nenabled = \"off\"\nmemory = \"0B\"\n"));
     Some((bucket, runtime, proxy, home))
 }
 

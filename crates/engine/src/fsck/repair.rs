@@ -141,8 +141,11 @@ impl Run<'_> {
         let mut pins = Vec::new();
         let mut done = 0;
         let total = self.summary.findings();
+        // Another program may have put other bytes of the same size within the same second. Only
+        // `--adopt` takes size and mtime for proof; otherwise the bytes were read, or are now.
+        let takes_pins = self.options.repairs.adopt || self.options.deep;
         while let Some(fix) = next(&mut sorted).await? {
-            if fix.kind == Kind::Pin && fix.pin.is_some() {
+            if fix.kind == Kind::Pin && fix.pin.is_some() && takes_pins {
                 pins.push(fix);
                 if pins.len() == PINS_AT_ONCE {
                     self.adopt(std::mem::take(&mut pins)).await?;

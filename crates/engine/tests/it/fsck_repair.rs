@@ -384,6 +384,27 @@ async fn a_restored_tree_is_adopted_in_bulk() {
     assert_eq!(bytes_of(&reader, "php/1/1").await, "1");
 }
 
+/// Another program put other bytes of the same size in the same second: the row follows the bytes,
+/// and its digest goes, as for a reader.
+#[tokio::test]
+async fn other_bytes_of_the_same_size_and_second_are_not_taken_for_the_version() {
+    for backend in ALL {
+        let world = World::new(backend, options()).await;
+        let service = world.calm();
+        for n in 0..20 {
+            put(&service, &format!("good/{n}"), "fine").await.unwrap();
+        }
+        put(&service, "replaced", "12345").await.unwrap();
+        world.php_object("replaced", "54321").await;
+        an_hour(&world);
+        let (_, summary) = fsck(&service, &repair()).await.unwrap();
+        assert_eq!(summary.repaired, BTreeMap::from([(Kind::Pin, 1)]), "{backend:?}");
+        assert_eq!(bytes_of(&service, "replaced").await, "54321", "{backend:?}");
+        let deep = FsckOptions { deep: true, ..FsckOptions::default() };
+        assert!(fsck(&service, &deep).await.unwrap().0.is_empty(), "{backend:?}");
+    }
+}
+
 /// The database was restored to an older state: nobody knows of what lies in limbo.
 #[tokio::test]
 async fn deleted_bytes_without_pending_work_are_found_and_queued() {
