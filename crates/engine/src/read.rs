@@ -328,7 +328,12 @@ impl FileService {
                 return match e.kind() {
                     ErrorKind::NotFound => Ok(Attempt::Differs(Difference::Missing)),
                     ErrorKind::PreconditionFailed => Ok(Attempt::Differs(Difference::Replaced)),
-                    // A range beyond the end: the object is shorter than the row says.
+                    // A local store that refuses the range: the object was shorter than the row says.
+                    // By now it may be whole again, since PHP cuts and writes it in place.
+                    ErrorKind::InvalidArgument if !range.is_empty() => {
+                        Ok(Attempt::Differs(Difference::Size))
+                    }
+                    // Others tell in their own ways.
                     _ => match binary.head(&key).await? {
                         Some(object) if object.size != meta.size => {
                             Ok(Attempt::Differs(Difference::Size))

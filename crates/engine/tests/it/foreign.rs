@@ -492,3 +492,21 @@ async fn only_its_own_bytes_are_restored_from_the_trash() {
         }
     }
 }
+
+/// PHP writes a file in place: it is cut to nothing, and whole again a moment later. A reader that
+/// came in between looks again.
+#[tokio::test]
+async fn a_file_that_was_cut_when_it_was_opened_and_is_whole_again_is_read() {
+    for (when, at) in [(When::After, 2), (When::Before, 3)] {
+        let world = World::new(MEMORY_LOCAL, options()).await;
+        world.php_create("d/a", "12345").await;
+        world.clock.advance(60 * SECOND);
+        let file = world.local_root().join("d/a");
+        std::fs::write(&file, "").unwrap();
+        let written = async move { std::fs::write(&file, "12345").unwrap() };
+        let plan = Plan::interrupt_at(at, when, written);
+        let seen = read(&world.node(&plan), &path("d/a")).await;
+        assert_eq!(seen.unwrap(), "12345", "{when:?} call {at}: {:?}", plan.calls());
+        assert!(plan.fired());
+    }
+}
